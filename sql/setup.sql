@@ -105,7 +105,8 @@ $statement$insert into copperplate.kinds (
 )
 values
 ('image', 'generated-images', true, false, false, 32 * 1024 * 1024, interval '30 days', null, null),
-('memoji', 'memoji-images', true, true, true, 5 * 1024 * 1024, interval '90 days', 2, 100)$statement$,
+('memoji', 'memoji-images', true, true, true, 5 * 1024 * 1024, interval '90 days', 2, 100),
+('processed', 'processed-images', false, true, true, 32 * 1024 * 1024, interval '30 days', null, null)$statement$,
 $statement$create function copperplate.rules_of(
     p_kind text, p_older_than interval, p_min_uses bigint, p_archive_above bigint
 )
@@ -5242,7 +5243,9 @@ begin
     )
     select
         p_generation_key, k.name, p_recipe, p_recipe ->> 'prompt',
-        coalesce(p_recipe ->> 'size', (p_recipe ->> 'width') || 'x' || (p_recipe ->> 'height')), p_recipe ->> 'model',
+        -- Of a picture that is made from another, its completion says them.
+        coalesce(p_recipe ->> 'size', (p_recipe ->> 'width') || 'x' || (p_recipe ->> 'height'), ''),
+        p_recipe ->> 'model',
         'claimed', v_now, nextval('copperplate.fences'), p_leader, v_now + p_lease, p_reserved,
         v_now, v_now
     from copperplate.kinds as k
@@ -6164,7 +6167,8 @@ begin
     update public.generation_status as g
     set
         status = 'completed', phase = null, format = p_upload ->> 'format', generated_url = p_url, leader = null,
-        lease_until = null, intent = null, reserved = null, completed_at = v_now, updated_at = v_now
+        lease_until = null, intent = null, reserved = null, completed_at = v_now, updated_at = v_now,
+        dimensions = coalesce(nullif(g.dimensions, ''), (p_upload ->> 'width') || 'x' || (p_upload ->> 'height'))
     where g.prompt_hash = p_key;
     select k.is_own_original into v_is_own_original from copperplate.kinds as k where k.name = v_kind;
     perform copperplate.add_entry(p_original_key, p_key, true, v_is_own_original, p_upload);

@@ -15,7 +15,7 @@ from bench.harness.request_worker import BUCKET, PRICE_MICRO_USD, CountingProvid
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping, Sequence
 
-    from copperplate.model import CanonicalValue, Job, PictureRequest
+    from copperplate.model import CanonicalValue, InputPicture, Job, PictureRequest
     from copperplate.services import Services
 
 # A step ends after so long, and the next one begins.
@@ -50,10 +50,10 @@ class Queue(CountingProvider):
         self._book = book_of(folder)
         self._seconds = seconds
 
-    def price_micro_usd(self, recipe: Mapping[str, CanonicalValue]) -> int | None:
+    def price_micro_usd(self, recipe: Mapping[str, CanonicalValue], inputs: object = ()) -> int | None:
         return PRICE_MICRO_USD
 
-    async def submit(self, recipe: Mapping[str, CanonicalValue], inputs: Sequence[bytes] = ()) -> Job:
+    async def submit(self, recipe: Mapping[str, CanonicalValue], inputs: Sequence[InputPicture] = ()) -> Job:
         from copperplate.model import Job
 
         prompt, began = str(recipe["prompt"]), time.time()
@@ -98,6 +98,7 @@ async def services_of(order: BatchOrder) -> AsyncIterator[Services]:
     from copperplate.compose import assemble
     from copperplate.generation.kinds import Kind
     from copperplate.generation.timings import Timings
+    from copperplate.imaging.pillow_images import PillowImages
     from copperplate.settings import Settings
 
     ledger = PostgresLedger(order.url, max_connections=8)
@@ -113,6 +114,7 @@ async def services_of(order: BatchOrder) -> AsyncIterator[Services]:
             kinds={"image": Kind(provider=provider, store=store)},
             stores={BUCKET: store},
             images=PlainImages(),
+            cleaner=PillowImages(),
             timings=Timings(lease=lease, heartbeat=lease / 4, margin=lease / 10),
         )
         yield services

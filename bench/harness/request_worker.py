@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from copperplate.generation.lookup import LookupOptions
     from copperplate.model import (
         CanonicalValue,
+        InputPicture,
         Job,
         PictureFormat,
         PictureRequest,
@@ -84,10 +85,12 @@ class CountingProvider:
     def cost_micro_usd(self, recipe: Mapping[str, CanonicalValue], usage: Mapping[str, int]) -> int | None:
         return usage.get("bill")
 
-    def price_micro_usd(self, recipe: Mapping[str, CanonicalValue]) -> int | None:
+    def price_micro_usd(self, recipe: Mapping[str, CanonicalValue], inputs: object = ()) -> int | None:
         return None
 
-    async def submit(self, recipe: Mapping[str, CanonicalValue], inputs: Sequence[bytes] = ()) -> Job | ProviderResult:
+    async def submit(
+        self, recipe: Mapping[str, CanonicalValue], inputs: Sequence[InputPicture] = ()
+    ) -> Job | ProviderResult:
         from copperplate.model import Job, ProviderResult
 
         prompt = str(recipe["prompt"])

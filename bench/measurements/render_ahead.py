@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from bench.harness.figures import Run
-    from copperplate.model import CanonicalValue
+    from copperplate.model import CanonicalValue, InputPicture
 
 PATH, BUCKET = "/1024x1024.jpg", "generated-images"
 PICTURES = 8
@@ -45,7 +45,7 @@ class Prepared(Painter):
         self._waits_seconds = seconds
         self._answers = 0
 
-    async def submit(self, recipe: Mapping[str, CanonicalValue], inputs: Sequence[bytes] = ()) -> ProviderResult:
+    async def submit(self, recipe: Mapping[str, CanonicalValue], inputs: Sequence[InputPicture] = ()) -> ProviderResult:
         """The next picture."""
         await asyncio.sleep(self._waits_seconds)
         # Each twice, so that both of a pair get the same one.

@@ -33,6 +33,7 @@ CopperplateError
 │   │   └── FolderUnavailable  a folder that is one
 │   ├── CdnUnavailable        the CDN, at a purge
 │   └── KeysUnavailable       Supabase Auth, whose keys verify tokens
+├── (source_errors.py)        pictures that are brought to be processed; 400, 404, 413, 415
 ├── (denials.py)              access, spending, batches, streams; 400, 401, 402, 403, 410, 429, 503
 ├── Misconfigured             settings are missing or wrong; 503
 │   ├── LedgerMisconfigured   those of the database; the generation is resumed

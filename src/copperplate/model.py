@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from copperplate.budgets import Refused
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
     from datetime import datetime
     from uuid import UUID
 
@@ -106,6 +106,33 @@ class PictureFacts:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CleanPicture:
+    """A picture that somebody brought, encoded anew: upright, in sRGB, its pixels and nothing else.
+
+    `source_format` is what it came in: jpg, png, webp, avif or gif.
+    """
+
+    body: bytes = field(repr=False)
+    format: PictureFormat
+    size: Size
+    source_format: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InputPicture:
+    """A picture to be processed. `digest` is the SHA-256 of its bytes as they came, `size` is upright, in px.
+
+    `read` answers what a provider is given, and `address` where a provider can load the same for an hour, or None where
+    the bytes have to be sent. Both are asked by the leader alone.
+    """
+
+    digest: str
+    size: Size
+    read: Callable[[], Awaitable[CleanPicture]]
+    address: Callable[[], Awaitable[str | None]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PictureRequest:
     """What one request asks for, reduced to keys.
 
@@ -119,8 +146,8 @@ class PictureRequest:
     rendition_key: str
     rendition: Rendition
     canvas: Size
-    # The bytes of the pictures that the recipe names by their digests: in no key, no log and no ledger.
-    inputs: tuple[bytes, ...] = field(default=(), repr=False, compare=False)
+    # The pictures that the recipe names by their digests; their bytes are in no key, no log and no ledger.
+    inputs: tuple[InputPicture, ...] = field(default=(), repr=False, compare=False)
 
     @property
     def model(self) -> str:

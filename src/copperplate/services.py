@@ -8,20 +8,31 @@ from typing import TYPE_CHECKING, Protocol
 from copperplate.errors import Misconfigured
 from copperplate.generation.kinds import offers
 from copperplate.model import Outcome
-from copperplate.ports import ApiKeys, Budgets, CreditLedger, KeptPictures, Ledger, Maintenance, Statistics, Wishes
+from copperplate.ports import (
+    ApiKeys,
+    Budgets,
+    CreditLedger,
+    KeptPictures,
+    Ledger,
+    Maintenance,
+    SourcePictures,
+    Statistics,
+    Wishes,
+)
 from copperplate.recipes.kinds import KINDS
 from copperplate.settings import PROVIDER_KEYS
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from copperplate.access.api_keys import KeyRing
     from copperplate.access.gate import Gate
     from copperplate.accounts.user_requests import UserRequests
     from copperplate.generation.coordinator import Coordinator
     from copperplate.generation.kinds import Kind
-    from copperplate.model import CanonicalValue, PictureRequest
+    from copperplate.model import CanonicalValue, InputPicture, PictureRequest
     from copperplate.ports import Clock, Images, ObjectStore, Provider, Verifier
+    from copperplate.processing.service import Processing
     from copperplate.serving.drawn_placeholders import DrawnPlaceholders
     from copperplate.serving.event_tokens import EventTokens
     from copperplate.serving.renditions import Renditions
@@ -33,7 +44,9 @@ if TYPE_CHECKING:
     from copperplate.work.step import WorkStep
 
 
-class WholeLedger(Ledger, Statistics, Maintenance, CreditLedger, ApiKeys, Budgets, KeptPictures, Wishes, Protocol):
+class WholeLedger(
+    Ledger, Statistics, Maintenance, CreditLedger, ApiKeys, Budgets, KeptPictures, SourcePictures, Wishes, Protocol
+):
     """Every port of the ledger."""
 
 
@@ -55,6 +68,7 @@ class Services:
     watches: Watches
     event_tokens: EventTokens
     user_requests: UserRequests
+    processing: Processing
     request_meter: RequestMeter
     verifier: Verifier
     key_ring: KeyRing
@@ -69,13 +83,13 @@ class Services:
         """Whether somebody here makes pictures of this kind by this model."""
         return offers(self.kinds, kind, model)
 
-    def price_of(self, recipe: Mapping[str, CanonicalValue]) -> int | None:
+    def price_of(self, recipe: Mapping[str, CanonicalValue], inputs: Sequence[InputPicture] = ()) -> int | None:
         """What a picture costs by the price table, in millionths of a dollar; None where no price is known."""
-        return self.provider_of(str(recipe["kind"])).price_micro_usd(recipe)
+        return self.provider_of(str(recipe["kind"])).price_micro_usd(recipe, inputs)
 
     def cost_of(self, request: PictureRequest, outcome: Outcome | None) -> int | None:
         """What a request that ended so cost at the provider: the price of what was generated for it, else nothing."""
-        return self.price_of(request.recipe) if outcome is Outcome.GENERATED else 0
+        return self.price_of(request.recipe, request.inputs) if outcome is Outcome.GENERATED else 0
 
     async def finish(self, call: Call, *, within_seconds: float) -> None:
         """A call ends, the process goes on: wait for what this call left behind, hand over what is late, flush.

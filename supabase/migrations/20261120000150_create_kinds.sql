@@ -38,7 +38,8 @@ insert into copperplate.kinds (
 )
 values
 ('image', 'generated-images', true, false, false, 32 * 1024 * 1024, interval '30 days', null, null),
-('memoji', 'memoji-images', true, true, true, 5 * 1024 * 1024, interval '90 days', 2, 100);
+('memoji', 'memoji-images', true, true, true, 5 * 1024 * 1024, interval '90 days', 2, 100),
+('processed', 'processed-images', false, true, true, 32 * 1024 * 1024, interval '30 days', null, null);
 
 create function copperplate.rules_of(
     p_kind text, p_older_than interval, p_min_uses bigint, p_archive_above bigint

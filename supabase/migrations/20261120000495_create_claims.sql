@@ -25,7 +25,9 @@ begin
     )
     select
         p_generation_key, k.name, p_recipe, p_recipe ->> 'prompt',
-        coalesce(p_recipe ->> 'size', (p_recipe ->> 'width') || 'x' || (p_recipe ->> 'height')), p_recipe ->> 'model',
+        -- Of a picture that is made from another, its completion says them.
+        coalesce(p_recipe ->> 'size', (p_recipe ->> 'width') || 'x' || (p_recipe ->> 'height'), ''),
+        p_recipe ->> 'model',
         'claimed', v_now, nextval('copperplate.fences'), p_leader, v_now + p_lease, p_reserved,
         v_now, v_now
     from copperplate.kinds as k

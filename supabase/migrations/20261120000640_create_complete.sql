@@ -86,7 +86,8 @@ begin
     update public.generation_status as g
     set
         status = 'completed', phase = null, format = p_upload ->> 'format', generated_url = p_url, leader = null,
-        lease_until = null, intent = null, reserved = null, completed_at = v_now, updated_at = v_now
+        lease_until = null, intent = null, reserved = null, completed_at = v_now, updated_at = v_now,
+        dimensions = coalesce(nullif(g.dimensions, ''), (p_upload ->> 'width') || 'x' || (p_upload ->> 'height'))
     where g.prompt_hash = p_key;
     select k.is_own_original into v_is_own_original from copperplate.kinds as k where k.name = v_kind;
     perform copperplate.add_entry(p_original_key, p_key, true, v_is_own_original, p_upload);

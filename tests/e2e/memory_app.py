@@ -14,13 +14,15 @@ from tests.support.memory_services import memory_services
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from copperplate.model import CanonicalValue, Job, ProviderResult
+    from copperplate.model import CanonicalValue, InputPicture, Job, ProviderResult
 
 
 class SometimesSlow(ScriptedProvider):
     """Lets a caller hang up while its picture is made."""
 
-    async def submit(self, recipe: Mapping[str, CanonicalValue], inputs: Sequence[bytes] = ()) -> Job | ProviderResult:
+    async def submit(
+        self, recipe: Mapping[str, CanonicalValue], inputs: Sequence[InputPicture] = ()
+    ) -> Job | ProviderResult:
         if str(recipe.get("prompt")).startswith("slow"):
             await asyncio.sleep(0.5)
         return await super().submit(recipe, inputs)

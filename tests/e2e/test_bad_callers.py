@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from fastapi import FastAPI
 
-    from copperplate.model import CanonicalValue, Job, ProviderResult
+    from copperplate.model import CanonicalValue, InputPicture, Job, ProviderResult
     from tests.support.memory_services import MemoryServices
 
 CASES = [*signature_cases(), *access_cases(), *peer_cases(), *cap_cases(), *key_cases()]
@@ -182,7 +182,9 @@ class Nightfall(ScriptedProvider):
         if night.moment == "between two submits":
             self.failures = [ProviderFailed(FailureClass.AMBIGUOUS, "no answer")]
 
-    async def submit(self, recipe: Mapping[str, CanonicalValue], inputs: Sequence[bytes] = ()) -> Job | ProviderResult:
+    async def submit(
+        self, recipe: Mapping[str, CanonicalValue], inputs: Sequence[InputPicture] = ()
+    ) -> Job | ProviderResult:
         if self.submits == 0 and self.night.moment in ("during the submit", "between two submits"):
             await self.fall()
         return await super().submit(recipe, inputs)

@@ -47,7 +47,7 @@ if TYPE_CHECKING:
 
     from fastapi import FastAPI
 
-    from copperplate.model import CanonicalValue
+    from copperplate.model import CanonicalValue, InputPicture
     from tests.standin.server import Standin
 
 PATHS = [*all_paths(), *user_paths()]
@@ -64,7 +64,7 @@ CODES = {
 class Endless(ScriptedProvider):
     """Takes the order and never delivers."""
 
-    async def submit(self, recipe: Mapping[str, CanonicalValue], inputs: Sequence[bytes] = ()) -> Any:
+    async def submit(self, recipe: Mapping[str, CanonicalValue], inputs: Sequence[InputPicture] = ()) -> Any:
         await asyncio.Event().wait()
 
 

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Mapping, Sequence
     from datetime import datetime
 
-    from copperplate.model import AcquireResult, CanonicalValue, PictureRequest, Size
+    from copperplate.model import AcquireResult, CanonicalValue, InputPicture, PictureRequest, Size
 
 LEASE = timedelta(seconds=20)
 SCALED = Timings(
@@ -176,10 +176,12 @@ class StoppingProvider:
     def cost_micro_usd(self, recipe: Mapping[str, CanonicalValue], usage: Mapping[str, int]) -> int | None:
         return None
 
-    def price_micro_usd(self, recipe: Mapping[str, CanonicalValue]) -> int | None:
+    def price_micro_usd(self, recipe: Mapping[str, CanonicalValue], inputs: Sequence[InputPicture] = ()) -> int | None:
         return 3_000
 
-    async def submit(self, recipe: Mapping[str, CanonicalValue], inputs: Sequence[bytes] = ()) -> Job | ProviderResult:
+    async def submit(
+        self, recipe: Mapping[str, CanonicalValue], inputs: Sequence[InputPicture] = ()
+    ) -> Job | ProviderResult:
         with self._tally.open("ab") as file:
             file.write(b".")
         number = self._tally.stat().st_size

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
         Condition,
         Entry,
         Failure,
+        InputPicture,
         Needs,
         OriginalUpload,
         Page,
@@ -462,6 +463,9 @@ class ProcessStore:
     async def list_month(self, month: str, *, offset: int, limit: int) -> Page:
         raise AssertionError("there is nothing to list")
 
+    async def signed_url(self, path: str, *, valid_for: timedelta) -> str | None:
+        return None
+
     def public_url(self, path: str) -> str | None:
         return None
 
@@ -490,10 +494,12 @@ class SimulatedProvider:
     def cost_micro_usd(self, recipe: Mapping[str, CanonicalValue], usage: Mapping[str, int]) -> int | None:
         return usage.get("bill")
 
-    def price_micro_usd(self, recipe: Mapping[str, CanonicalValue]) -> int | None:
+    def price_micro_usd(self, recipe: Mapping[str, CanonicalValue], inputs: Sequence[InputPicture] = ()) -> int | None:
         return None
 
-    async def submit(self, recipe: Mapping[str, CanonicalValue], inputs: Sequence[bytes] = ()) -> Job | ProviderResult:
+    async def submit(
+        self, recipe: Mapping[str, CanonicalValue], inputs: Sequence[InputPicture] = ()
+    ) -> Job | ProviderResult:
         prompt = str(recipe["prompt"])
         grant = self._world.oracle.submits_now(self._process, self._world.keys[prompt])
         refusal = self._truth.draw_refusal()

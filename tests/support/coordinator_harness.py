@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from copperplate.budgets import Charge
     from copperplate.generation.lookup import LookupResult
-    from copperplate.model import CanonicalValue, PictureRequest, Placeholder, Rendition
+    from copperplate.model import CanonicalValue, InputPicture, PictureRequest, Placeholder, Rendition
     from copperplate.ports import Ledger, OpenPicture
 
 BUCKET = "generated-images"
@@ -52,7 +52,7 @@ class ScriptedProvider:
     collected: list[Exception | bytes] = field(default_factory=list)
     usage: dict[str, int] = field(default_factory=dict)
     # What it was given to work on, by submit.
-    inputs: list[Sequence[bytes]] = field(default_factory=list)
+    inputs: list[Sequence[InputPicture]] = field(default_factory=list)
 
     def settings(self, model: str) -> tuple[str, ...]:
         return ()
@@ -60,13 +60,15 @@ class ScriptedProvider:
     def canvas(self, size: Size) -> Size:
         return size
 
-    def price_micro_usd(self, recipe: Mapping[str, CanonicalValue]) -> int | None:
+    def price_micro_usd(self, recipe: Mapping[str, CanonicalValue], inputs: Sequence[InputPicture] = ()) -> int | None:
         return 3_000
 
     def cost_micro_usd(self, recipe: Mapping[str, CanonicalValue], usage: Mapping[str, int]) -> int | None:
         return 3_000 if usage else None
 
-    async def submit(self, recipe: Mapping[str, CanonicalValue], inputs: Sequence[bytes] = ()) -> Job | ProviderResult:
+    async def submit(
+        self, recipe: Mapping[str, CanonicalValue], inputs: Sequence[InputPicture] = ()
+    ) -> Job | ProviderResult:
         self.submits += 1
         self.inputs.append(inputs)
         number = self.submits
@@ -98,7 +100,9 @@ class GatedProvider(ScriptedProvider):
     gate: asyncio.Event = field(default_factory=asyncio.Event)
     began: asyncio.Event = field(default_factory=asyncio.Event)
 
-    async def submit(self, recipe: Mapping[str, CanonicalValue], inputs: Sequence[bytes] = ()) -> Job | ProviderResult:
+    async def submit(
+        self, recipe: Mapping[str, CanonicalValue], inputs: Sequence[InputPicture] = ()
+    ) -> Job | ProviderResult:
         self.began.set()
         await self.gate.wait()
         return await super().submit(recipe, inputs)

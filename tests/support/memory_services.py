@@ -17,6 +17,7 @@ from copperplate.compose import assemble
 from copperplate.generation.kinds import Kind
 from copperplate.generation.timings import Timings
 from copperplate.http.app import create_app
+from copperplate.imaging.pillow_images import PillowImages
 from copperplate.recipes.kinds import MEMOJI
 from copperplate.services import Services
 from copperplate.settings import Settings
@@ -80,6 +81,7 @@ def memory_services(
         },
         stores=stores,
         images=images or PlainImages(),
+        cleaner=PillowImages(),
         timings=Timings(wait=timedelta(seconds=wait_seconds), look=timedelta(0)),
     )
     parts = {field.name: getattr(services, field.name) for field in fields(services)}

@@ -13,7 +13,7 @@ from tests.support.memory_services import MemoryServices, memory_services
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping, Sequence
 
-    from copperplate.model import CanonicalValue, ProviderResult
+    from copperplate.model import CanonicalValue, InputPicture, ProviderResult
 
 
 class CountingPainter(Painter):
@@ -21,7 +21,7 @@ class CountingPainter(Painter):
 
     submits = 0
 
-    async def submit(self, recipe: Mapping[str, CanonicalValue], inputs: Sequence[bytes] = ()) -> ProviderResult:
+    async def submit(self, recipe: Mapping[str, CanonicalValue], inputs: Sequence[InputPicture] = ()) -> ProviderResult:
         self.submits += 1
         return await super().submit(recipe, inputs)
 

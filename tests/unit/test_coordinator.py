@@ -6,6 +6,7 @@ import asyncio
 from collections import Counter
 from dataclasses import replace
 from datetime import timedelta
+from unittest.mock import AsyncMock
 from uuid import uuid4
 
 import pytest
@@ -22,7 +23,16 @@ from copperplate.errors import (
 from copperplate.failure_classes import FailureClass
 from copperplate.generation.lookup import LOOK_ONLY
 from copperplate.generation.timings import Timings
-from copperplate.model import Job, OriginalUpload, Outcome, PictureFormat, ProviderResult
+from copperplate.model import (
+    CleanPicture,
+    InputPicture,
+    Job,
+    OriginalUpload,
+    Outcome,
+    PictureFormat,
+    ProviderResult,
+    Size,
+)
 from copperplate.recipes.objects import sha256_hex
 from copperplate.testing import GENERATE
 from tests.support.coordinator_harness import CoordinatorHarness
@@ -199,7 +209,11 @@ async def test_bytes_to_work_on_reach_every_submit_and_are_in_no_key_and_no_word
     harness: CoordinatorHarness, caplog: pytest.LogCaptureFixture
 ) -> None:
     harness.provider.failures = [ProviderFailed(FailureClass.AMBIGUOUS, "no answer")]
-    asked = replace(picture_request(), inputs=(b"a picture to process",))
+    clean = CleanPicture(
+        body=b"a picture to process", format=PictureFormat.PNG, size=Size(width=2, height=2), source_format="png"
+    )
+    source = InputPicture(digest="0" * 64, size=clean.size, read=AsyncMock(return_value=clean), address=AsyncMock())
+    asked = replace(picture_request(), inputs=(source,))
     found = await harness.process().find(asked, GENERATE)
     assert harness.provider.inputs == [asked.inputs, asked.inputs]
     assert found.entry.generation_key == picture_request().generation_key

@@ -96,7 +96,7 @@ DENIALS: Mapping[str, tuple[type[Exception] | None, ...]] = {
 class Unpriced(ScriptedProvider):
     """A provider whose price nobody knows."""
 
-    def price_micro_usd(self, recipe: Any) -> int | None:
+    def price_micro_usd(self, recipe: Any, inputs: Any = ()) -> int | None:
         return None
 
 

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     from copperplate.generation.coordinator import Coordinator
     from copperplate.generation.lookup import LookupResult
-    from copperplate.model import CanonicalValue, Job, ProviderResult
+    from copperplate.model import CanonicalValue, InputPicture, Job, PictureRequest, ProviderResult
     from copperplate.wishes import Settlement
 
 LEASE: Final = timedelta(seconds=20)
@@ -47,13 +47,19 @@ class CrowdedProvider(ScriptedProvider):
 
     at_once = most_at_once = 0
 
-    async def submit(self, recipe: Mapping[str, CanonicalValue], inputs: Sequence[bytes] = ()) -> Job | ProviderResult:
+    async def submit(
+        self, recipe: Mapping[str, CanonicalValue], inputs: Sequence[InputPicture] = ()
+    ) -> Job | ProviderResult:
         self.at_once += 1
         self.most_at_once = max(self.most_at_once, self.at_once)
         try:
             return await super().submit(recipe, inputs)
         finally:
             self.at_once -= 1
+
+
+async def _as_it_is(request: PictureRequest) -> PictureRequest:
+    return request
 
 
 class Harness:
@@ -78,6 +84,7 @@ class Harness:
             "clock": self.clock,
             "lease": LEASE,
             "in_flight": 4,
+            "with_input": _as_it_is,
         }
         return WorkStep(**{**parts, **changed})
 

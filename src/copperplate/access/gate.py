@@ -103,7 +103,7 @@ class Gate:
         provider = self._kinds[request.kind].provider
         if not provider.is_billable:
             return None
-        amount = provider.price_micro_usd(request.recipe)
+        amount = provider.price_micro_usd(request.recipe, request.inputs)
         if amount is None:
             asked = provider_input_of(request.recipe)
             amount = dearest_micro_usd(provider.name, provider.canvas(asked.size), asked.prompt)

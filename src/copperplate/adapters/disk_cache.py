@@ -17,6 +17,7 @@ from copperplate.adapters.object_paths import check_object_path
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+    from datetime import timedelta
 
     from copperplate.model import Needs, Page
     from copperplate.ports import ObjectStore
@@ -87,6 +88,10 @@ class CachedStore:
     def public_url(self, path: str) -> str | None:
         """See `ObjectStore.public_url`."""
         return self._store.public_url(path)
+
+    async def signed_url(self, path: str, *, valid_for: timedelta) -> str | None:
+        """See `ObjectStore.signed_url`."""
+        return await self._store.signed_url(path, valid_for=valid_for)
 
     def _name(self, path: str) -> str:
         return f"{self.bucket}-{path.replace('/', '-')}"

@@ -18,6 +18,7 @@ from copperplate.model import Page, StoredObject
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from datetime import timedelta
     from pathlib import Path
 
     from copperplate.model import Needs
@@ -91,6 +92,11 @@ class FolderStore:
         return await asyncio.to_thread(self._list_month, month, offset, limit)
 
     def public_url(self, path: str) -> str | None:
+        """None: a folder has no address of its own."""
+        check_object_path(path)
+        return None
+
+    async def signed_url(self, path: str, *, valid_for: timedelta) -> str | None:
         """None: a folder has no address of its own."""
         check_object_path(path)
         return None

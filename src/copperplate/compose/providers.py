@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple, cast
 
 from copperplate.compose.installed import check_installed
 from copperplate.errors import Misconfigured
-from copperplate.recipes.kinds import KINDS
+from copperplate.recipes.kinds import KINDS, PROCESSED
 from copperplate.settings import PROVIDER_KEYS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
-    from copperplate.ports import Clock, Provider
+    from copperplate.generation.kinds import Kind
+    from copperplate.ports import Clock, ProcessingProvider, Provider
+    from copperplate.processing_models import ProcessingModel
     from copperplate.recipes.kinds import KindSpec
     from copperplate.settings import Settings
 
@@ -29,7 +31,14 @@ def make_provider(kind: str, settings: Settings, clock: Clock) -> Provider | Non
         return None
     variable = spec.model_variable or "COPPERPLATE_PROVIDER"
     model = None if spec.model_variable is None else settings.value_of(spec.model_variable)
-    return MAKERS[name](settings, clock, Model(variable, model))
+    maker = (PROCESSOR_MAKERS if spec.has_inputs else MAKERS).get(name)
+    return None if maker is None else maker(settings, clock, Model(variable, model))
+
+
+def processing_models(kinds: Mapping[str, Kind]) -> Sequence[ProcessingModel]:
+    """What can be done to pictures here: nothing where nobody processes them."""
+    kind = kinds.get(PROCESSED.name)
+    return () if kind is None else cast("ProcessingProvider", kind.provider).operations
 
 
 def _choose(spec: KindSpec, settings: Settings) -> str | None:
@@ -95,3 +104,5 @@ MAKERS: Final[Mapping[str, Callable[[Settings, Clock, Model], Provider]]] = {
     "fal": _make_fal,
     "openai": _make_openai,
 }
+# Who makes pictures from pictures; OpenAI does not.
+PROCESSOR_MAKERS: Final[Mapping[str, Callable[[Settings, Clock, Model], ProcessingProvider]]] = {}

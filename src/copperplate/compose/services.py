@@ -13,11 +13,13 @@ from copperplate.adapters.system_clock import SystemClock
 from copperplate.compose.backends import open_backend
 from copperplate.compose.identity import make_verifier
 from copperplate.compose.installed import check_installed
-from copperplate.compose.providers import make_provider
+from copperplate.compose.providers import make_provider, processing_models
 from copperplate.generation.coordinator import Coordinator
 from copperplate.generation.kinds import Kind
 from copperplate.generation.timings import Timings
 from copperplate.imaging.pillow_images import PillowImages
+from copperplate.processing.service import Processing
+from copperplate.processing.sources import Sources
 from copperplate.recipes.kinds import KINDS
 from copperplate.services import Services, require_provider
 from copperplate.serving.drawn_placeholders import DrawnPlaceholders
@@ -33,7 +35,7 @@ if TYPE_CHECKING:
 
     from copperplate.adapters.ledger.sql_ledger import SqlLedger
     from copperplate.compose.backends import Stores
-    from copperplate.ports import Clock, Images
+    from copperplate.ports import Cleaner, Clock, Images
     from copperplate.services import WholeLedger
     from copperplate.settings import Settings
 
@@ -76,6 +78,7 @@ async def _running(settings: Settings, ledger: SqlLedger, stores: Stores) -> Asy
         kinds=_make_kinds(settings, clock, stores),
         stores=stores,
         images=images,
+        cleaner=images,
         timings=Timings(
             lease=settings.lease,
             heartbeat=settings.heartbeat,
@@ -110,6 +113,7 @@ def assemble(  # noqa: PLR0913 - each adapter once
     kinds: Mapping[str, Kind],
     stores: Stores,
     images: Images,
+    cleaner: Cleaner,
     timings: Timings,
 ) -> Services:
     """The core over these adapters. The caller closes what it opened."""
@@ -124,6 +128,7 @@ def assemble(  # noqa: PLR0913 - each adapter once
     )
     providers = {name: kind.provider for name, kind in kinds.items()}
     gate = Gate(settings=settings, kinds=kinds, clock=clock)
+    sources = Sources(ledger=ledger, cleaner=cleaner, stores=stores, clock=clock)
     work = WorkStep(
         ledger=ledger,
         coordinator=coordinator,
@@ -132,6 +137,7 @@ def assemble(  # noqa: PLR0913 - each adapter once
         clock=clock,
         lease=timings.lease,
         in_flight=settings.work_items,
+        with_input=sources.with_input,
     )
     meter = RequestMeter(ledger=ledger, providers=providers, clock=clock, note_due=work.note_due)
     promises = Promises(coordinator=coordinator, ledger=ledger, request_meter=meter, clock=clock, lease=timings.lease)
@@ -157,6 +163,17 @@ def assemble(  # noqa: PLR0913 - each adapter once
             accounts=ledger,
             request_meter=meter,
             clock=clock,
+        ),
+        processing=Processing(
+            models=processing_models(kinds),
+            sources=sources,
+            coordinator=coordinator,
+            promises=promises,
+            ledger=ledger,
+            gate=gate,
+            request_meter=meter,
+            clock=clock,
+            prices=settings.process_credits,
         ),
         request_meter=meter,
         verifier=SignIns(make_verifier(settings, clock), clock),

@@ -145,13 +145,14 @@ class Leader:
     async def _submit_once(self, submit_no: int) -> Job | ProviderResult:
         """Submit once: recorded before it is sent, and the job's id recorded before anything else."""
         attempt = self.attempt
-        lease, provider, recipe = attempt.lease, attempt.kind.provider, attempt.request.recipe
+        lease, provider = attempt.lease, attempt.kind.provider
+        recipe, inputs = attempt.request.recipe, attempt.request.inputs
         granted = await self.ledger.begin_submit(
             lease.key,
             lease.fence,
             submit_no=submit_no,
             provider=provider.name,
-            estimate_micro_usd=provider.price_micro_usd(recipe),
+            estimate_micro_usd=provider.price_micro_usd(recipe, inputs),
             spending=attempt.spending,
         )
         if isinstance(granted, Refused):
@@ -163,7 +164,7 @@ class Leader:
         log_submit(attempt)
         crash_point("announced")
         lease.check()
-        answer = await provider.submit(recipe, attempt.request.inputs)
+        answer = await provider.submit(recipe, inputs)
         crash_point("answered")
         if isinstance(answer, Job):
             if not await lease.retry_until_recorded(lambda: self.ledger.note_request(lease.key, lease.fence, answer)):
@@ -191,7 +192,8 @@ class Leader:
         attempt, facts = self.attempt, verified.facts
         request, lease = attempt.request, attempt.lease
         body, original_format, size, has_c2pa = verified.body, facts.format, facts.size, facts.has_c2pa
-        if KINDS[request.kind].is_own_original and not self._is_finished(verified):
+        spec = KINDS[request.kind]
+        if spec.is_own_original and not spec.is_kept_as_made and not self._is_finished(verified):
             body = await self._finish(verified)
             original_format, size, has_c2pa = FINISHED.format, request.canvas, False
         digest, now = await digest_of(body), self.clock.now()

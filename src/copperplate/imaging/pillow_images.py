@@ -22,7 +22,7 @@ from copperplate.recipes.display import default_rendition
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
 
-    from copperplate.model import PictureFacts, PictureFormat, Placeholder, Rendition, Size
+    from copperplate.model import CleanPicture, PictureFacts, PictureFormat, Placeholder, Rendition, Size
     from copperplate.ports import OpenPicture
 
 # What decoding may take, measured over every format and mode (ADR 0013): so much for each pixel, and
@@ -93,6 +93,10 @@ class PillowImages:
         work = partial(verification.verify, body, header, covers)
         working = await self._urgent.start(work, _decoding_bytes(body, header), begin)
         return await self.result_of(working, header)
+
+    async def clean(self, body: bytes) -> CleanPicture:
+        """A picture that somebody brought, encoded anew; see `Cleaner.clean`."""
+        raise NotImplementedError
 
     @contextlib.asynccontextmanager
     async def open(self, original: bytes, *, model: str | None, is_urgent: bool = True) -> AsyncIterator[OpenPicture]:

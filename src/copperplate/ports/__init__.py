@@ -7,7 +7,8 @@ from copperplate.ports.clock import Clock
 from copperplate.ports.kept_pictures import KeptPictures
 from copperplate.ports.ledger import Ledger, Sweeper
 from copperplate.ports.maintenance import Maintenance
-from copperplate.ports.pictures import Images, OpenPicture, Provider
+from copperplate.ports.pictures import Cleaner, Images, OpenPicture, ProcessingProvider, Provider
+from copperplate.ports.source_pictures import SourcePictures
 from copperplate.ports.statistics import Statistics
 from copperplate.ports.stores import Cdn, ObjectStore
 from copperplate.ports.takedowns import Takedowns
@@ -17,6 +18,7 @@ __all__ = [
     "ApiKeys",
     "Budgets",
     "Cdn",
+    "Cleaner",
     "Clock",
     "CreditLedger",
     "Images",
@@ -25,7 +27,9 @@ __all__ = [
     "Maintenance",
     "ObjectStore",
     "OpenPicture",
+    "ProcessingProvider",
     "Provider",
+    "SourcePictures",
     "Statistics",
     "Sweeper",
     "Takedowns",

@@ -10,6 +10,8 @@ if TYPE_CHECKING:
 
     from copperplate.model import (
         CanonicalValue,
+        CleanPicture,
+        InputPicture,
         Job,
         PictureFacts,
         PictureFormat,
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
         Rendition,
         Size,
     )
+    from copperplate.processing_models import ProcessingModel
 
 
 class Provider(Protocol):
@@ -33,13 +36,18 @@ class Provider(Protocol):
     def canvas(self, size: Size) -> Size:
         """The size it will make for an asked size: its own multiples and minimum, covering it."""
 
-    def price_micro_usd(self, recipe: Mapping[str, CanonicalValue]) -> int | None:
-        """What one generation costs, in millionths of a dollar; None where that is not known."""
+    def price_micro_usd(self, recipe: Mapping[str, CanonicalValue], inputs: Sequence[InputPicture] = ()) -> int | None:
+        """What one generation costs, in millionths of a dollar; None where that is not known.
+
+        What depends on the size of `inputs` is the stated worst case where none are given.
+        """
 
     def cost_micro_usd(self, recipe: Mapping[str, CanonicalValue], usage: Mapping[str, int]) -> int | None:
         """What a submit that reported `usage` cost, in millionths of a dollar; None where that cannot be told."""
 
-    async def submit(self, recipe: Mapping[str, CanonicalValue], inputs: Sequence[bytes] = ()) -> Job | ProviderResult:
+    async def submit(
+        self, recipe: Mapping[str, CanonicalValue], inputs: Sequence[InputPicture] = ()
+    ) -> Job | ProviderResult:
         """Ask for the picture: exactly one billable request, never repeated inside.
 
         `inputs` are the pictures that the recipe names by their digests; only a provider that processes pictures
@@ -58,6 +66,12 @@ class Provider(Protocol):
 
     async def close(self) -> None:
         """Let go of connections; a later call starts afresh."""
+
+
+class ProcessingProvider(Provider, Protocol):
+    """A provider that makes pictures from others. The first model of an operation is its default."""
+
+    operations: Sequence[ProcessingModel]
 
 
 class OpenPicture(Protocol):
@@ -110,4 +124,15 @@ class Images(Protocol):
         """The tiny picture of a ThumbHash, at most 32 px a side, in the shape of `canvas`, labelled like a rendition.
 
         Raises `ValueError` where it is no ThumbHash.
+        """
+
+
+class Cleaner(Protocol):
+    """Judges pictures that somebody brings, off the event loop."""
+
+    async def clean(self, body: bytes) -> CleanPicture:
+        """The picture encoded anew: its first frame, upright, in sRGB, without anything else.
+
+        The bytes are judged by their headers before they are decoded. Raises `InvalidPicture`, `UnsupportedPicture`,
+        `PictureTooLarge`, and `StillGenerating` where its turn did not come in time.
         """

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from datetime import timedelta
 
     from copperplate.model import Needs, Page
 
@@ -55,6 +56,12 @@ class ObjectStore(Protocol):
 
     def public_url(self, path: str) -> str | None:
         """Where anyone can load the object, or None where the store has no public address."""
+
+    async def signed_url(self, path: str, *, valid_for: timedelta) -> str | None:
+        """Where anyone who has this address can load the object for so long; None where the store has no addresses.
+
+        Raises `StoreUnavailable`, `StoreMisconfigured`.
+        """
 
 
 class Cdn(Protocol):

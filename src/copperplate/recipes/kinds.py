@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from copperplate.model import Needs, PictureFormat
 from copperplate.recipes import provider_input
+from copperplate.recipes.processed import KIND
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -33,6 +34,10 @@ class KindSpec:
     is_private: bool = False
     # Whether people are shown the original itself; else they are shown its renditions.
     is_own_original: bool
+    # Whether its original is kept as the provider made it; else it is made a png of the size asked for.
+    is_kept_as_made: bool = False
+    # Whether it is made from other pictures (`PictureRequest.inputs`), by providers of their own.
+    has_inputs: bool = False
     # Of one object.
     max_bytes: int
     # An entry may be removed once it is this old.
@@ -94,7 +99,25 @@ MEMOJI: Final = KindSpec(
     model_variable="COPPERPLATE_MEMOJI_MODEL",
     read=provider_input.of_memoji,
 )
-KINDS: Final[Mapping[str, KindSpec]] = {spec.name: spec for spec in (IMAGE, MEMOJI)}
+# What comes of a picture that somebody brought, for those alone who had its bytes.
+PROCESSED: Final = KindSpec(
+    name=KIND,
+    plural="processed",
+    bucket="processed-images",
+    is_public=False,
+    is_private=True,
+    is_own_original=True,
+    is_kept_as_made=True,
+    has_inputs=True,
+    max_bytes=32 * 1024 * 1024,
+    retention=timedelta(days=30),
+    # Upscaling takes a minute where a model is cold.
+    wait_factor=2,
+    provider="fal",
+    keeps_its_provider=True,
+    read=provider_input.of_processed,
+)
+KINDS: Final[Mapping[str, KindSpec]] = {spec.name: spec for spec in (IMAGE, MEMOJI, PROCESSED)}
 BUCKETS: Final[Mapping[str, KindSpec]] = {spec.bucket: spec for spec in KINDS.values()}
 
 

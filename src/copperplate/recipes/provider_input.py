@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from copperplate.model import Size
 from copperplate.recipes.memoji_words import describe
+from copperplate.recipes.processed import UNKNOWN_SIZE
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -46,6 +47,11 @@ def of_memoji(recipe: Mapping[str, CanonicalValue]) -> ProviderInput:
         model=str(recipe["model"]),
         background=str(recipe["background"]),
     )
+
+
+def of_processed(recipe: Mapping[str, CanonicalValue]) -> ProviderInput:
+    """What the canonical recipe of a processed picture asks for: its source picture says the rest."""
+    return ProviderInput(prompt="", size=UNKNOWN_SIZE, model=str(recipe["model"]))
 
 
 def size_of(recipe: Mapping[str, CanonicalValue]) -> Size:

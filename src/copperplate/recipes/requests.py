@@ -11,6 +11,7 @@ from copperplate.recipes.display import DISPLAY_NAMES, default_rendition, parse_
 from copperplate.recipes.image import rendition_key
 from copperplate.recipes.kinds import KINDS, provider_input_of
 from copperplate.recipes.objects import original_key
+from copperplate.recipes.processed import AS_MADE
 from copperplate.recipes.url import in_format, parse_picture_path, read_parameters
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ def request_of_recipe(recipe: Mapping[str, CanonicalValue], paths: Sequence[str]
     canvas = provider_input_of(recipe).size
     kind, generation_key = str(recipe["kind"]), cache_key(recipe)
     if KINDS[kind].is_own_original:
-        rendition = Rendition(format=PictureFormat.PNG, quality=None)
+        rendition = AS_MADE
         shown_key = original_key(generation_key)
     else:
         rendition = _form_of(paths, canvas) or default_rendition(PictureFormat.JPG)

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 from copperplate.errors import Misconfigured
 from copperplate.settings import formats
-from copperplate.settings.access import AccessSettings
 from copperplate.settings.fields import default_of, read_fields, setting
+from copperplate.settings.processing import ProcessingSettings
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -29,7 +29,7 @@ TOO_SLOW: Final = "COPPERPLATE_HEARTBEAT_SECONDS must be at most a quarter of CO
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class Settings(AccessSettings):
+class Settings(ProcessingSettings):
     """Everything that can be set, by environment variable. Read once, in `compose`."""
 
     database_url: str | None = setting(

@@ -10,13 +10,15 @@ import json
 import re
 from datetime import timedelta
 from ipaddress import IPv4Network, IPv6Network, ip_network
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 from urllib.parse import SplitResult, urlsplit
 
 from copperplate.model import PictureFormat
+from copperplate.source_pictures import Operation
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
 MIN_SECRET_CHARS: Final = 16
 MIN_JWT_SECRET_CHARS: Final = 32
@@ -256,6 +258,17 @@ def render_ahead(raw: str) -> tuple[PictureFormat, ...]:
     if raw != "off" and not set(names) <= _AHEAD.keys():
         raise ValueError("webp, avif, both with a comma between, or off")
     return () if raw == "off" else tuple(_AHEAD[name] for name in dict.fromkeys(names))
+
+
+def operation_credits(raw: str) -> Mapping[Operation, int]:
+    """Whole credits by operation; none where it is empty."""
+    prices: dict[Operation, int] = {}
+    for part in filter(None, raw.split(",")):
+        name, _, amount = part.partition("=")
+        if name.strip() not in set(Operation) or not 1 <= len(amount.strip()) <= 6 or not amount.strip().isdecimal():
+            raise ValueError("operation=credits of " + ", ".join(Operation) + ", with a comma between")
+        prices[Operation(name.strip())] = int(amount)
+    return MappingProxyType(prices)
 
 
 def flag(raw: str) -> bool:

@@ -18,7 +18,7 @@ from copperplate.work.settled import settle
 from copperplate.work.settling import HANDED_OVER, MADE, settlement_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Mapping
+    from collections.abc import Awaitable, Callable, Coroutine, Mapping
     from datetime import timedelta
     from typing import Any, Protocol
 
@@ -53,6 +53,7 @@ class _Asked:
     request: PictureRequest
     wish: NewWish
     kept: int | None
+    before_promise: Callable[[], Awaitable[None]] | None
     at: float
 
 
@@ -78,7 +79,7 @@ class Promises:
         self.lease = lease
         self._flights: SingleFlight[LookupResult | None] = SingleFlight()
 
-    async def start(
+    async def start(  # noqa: PLR0913 - what is found, and how it is promised
         self,
         request: PictureRequest,
         options: LookupOptions,
@@ -86,11 +87,13 @@ class Promises:
         *,
         find: Callable[[LookupOptions], Coroutine[Any, Any, LookupResult]] | None = None,
         kept: int | None = None,
+        before_promise: Callable[[], Awaitable[None]] | None = None,
         within_seconds: float | None = 0.0,
     ) -> LookupResult | Promised:
         """The picture if it is there `within_seconds`, or else `Promised` as soon as somebody holds a lease for it.
 
-        None waits for as long as callers wait for pictures of this kind.
+        None waits for as long as callers wait for pictures of this kind. `before_promise` runs before the wish is
+        written: it stores what whoever makes it needs.
         What `find` raises before that (`Coordinator.find`, unless another is given) is raised here: refusals of gate,
         budgets and credits among them. The wish is written once a lease is held, unless it is `kept` under that id: a
         hit or a refusal writes nothing, and nobody was told anything yet. A caller who may not lead is promised
@@ -102,7 +105,7 @@ class Promises:
         finder = find or partial(self._coordinator.find, request)
         if options.permit is None or options.permit.denial is not None:
             return await finder(options)
-        asked = _Asked(request=request, wish=wish, kept=kept, at=self._clock.monotonic())
+        asked = _Asked(request=request, wish=wish, kept=kept, before_promise=before_promise, at=self._clock.monotonic())
         if within_seconds is None:
             within_seconds = self._coordinator.wait_seconds(request.kind)
         # A wait that is over ends no promise.
@@ -138,6 +141,8 @@ class Promises:
 
     async def _promise(self, finding: asyncio.Task[LookupResult | None], asked: _Asked) -> Promised:
         kept = asked.kept
+        if asked.before_promise is not None:
+            await asked.before_promise()
         if kept is None:
             # The generation's lease keeps others away; the hold covers the moment between a lease and the next.
             kept = await self._ledger.make_wish(asked.wish, held_for=self.lease)

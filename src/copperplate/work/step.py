@@ -22,7 +22,7 @@ from copperplate.work.settled import settle
 from copperplate.work.settling import HANDED_OVER, MADE, not_here, settlement_of
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping
+    from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
     from datetime import timedelta
     from typing import Protocol
 
@@ -83,6 +83,7 @@ class WorkStep:
         clock: Clock,
         lease: timedelta,
         in_flight: int,
+        with_input: Callable[[PictureRequest], Awaitable[PictureRequest]],
     ) -> None:
         self._ledger = ledger
         self._coordinator = coordinator
@@ -91,6 +92,7 @@ class WorkStep:
         self._clock = clock
         self._lease = lease
         self._in_flight = in_flight
+        self._with_input = with_input
         self._flights: SingleFlight[Settlement] = SingleFlight()
         self._under_way: set[int] = set()
         self._sweeps = Sweeps(ledger, clock, rows=SWEEP_ROWS)
@@ -183,6 +185,7 @@ class WorkStep:
             request = self._request_of(wish)
             if not self._is_made_here(request):
                 return not_here(tries=wish.tries)
+            request = await self._with_input(request)
             permit = self._gate.permit_of_wish(wish, request)
             # A wait that is over ends no generation.
             options = LookupOptions(permit=permit, charge=wish.charge, is_patient=True)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from copperplate.adapters.fal.queue import Queue
-    from copperplate.model import CanonicalValue, Job, ProviderResult, Size
+    from copperplate.model import CanonicalValue, InputPicture, Job, ProviderResult, Size
     from copperplate.ports import Clock
 
 QUEUE_URL: Final = "https://queue.fal.run"
@@ -75,7 +75,7 @@ class Fal:
         """Multiples of 32 px, 512 to 2048 a side, covering `size`."""
         return canvas_of(size)
 
-    def price_micro_usd(self, recipe: Mapping[str, CanonicalValue]) -> int | None:
+    def price_micro_usd(self, recipe: Mapping[str, CanonicalValue], inputs: Sequence[InputPicture] = ()) -> int | None:
         """Per started megapixel of the canvas."""
         return price_of(recipe)
 
@@ -83,7 +83,7 @@ class Fal:
         """The billable units reported, at the model's price for one."""
         return prices.cost_of_units(str(recipe["model"]), usage)
 
-    async def submit(self, recipe: Mapping[str, CanonicalValue], inputs: Sequence[bytes] = ()) -> Job:
+    async def submit(self, recipe: Mapping[str, CanonicalValue], inputs: Sequence[InputPicture] = ()) -> Job:
         """One POST to the queue; see `Provider.submit`."""
         queue = await self._queue.get()
         return await queue.submit(str(recipe["model"]), arguments_of(recipe))

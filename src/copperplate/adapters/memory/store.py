@@ -11,7 +11,7 @@ from copperplate.model import Page, StoredObject
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from datetime import datetime
+    from datetime import datetime, timedelta
 
     from copperplate.model import Needs
     from copperplate.ports import Clock
@@ -70,6 +70,11 @@ class MemoryStore:
         return Page(objects=shown, next_offset=offset + limit if offset + limit < len(paths) else None)
 
     def public_url(self, path: str) -> str | None:
+        """None: memory has no address."""
+        check_object_path(path)
+        return None
+
+    async def signed_url(self, path: str, *, valid_for: timedelta) -> str | None:
         """None: memory has no address."""
         check_object_path(path)
         return None

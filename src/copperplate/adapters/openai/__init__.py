@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from copperplate.adapters.openai.calls import Calls
-    from copperplate.model import CanonicalValue, Job, ProviderResult
+    from copperplate.model import CanonicalValue, InputPicture, Job, ProviderResult
     from copperplate.ports import Clock
 
 BASE_URL: Final = "https://api.openai.com/v1"
@@ -97,7 +97,7 @@ class OpenAIImages:
         width, height = _blocks(width * scale), _blocks(height * scale)
         return Size(width=max(width, _blocks(height / MAX_RATIO)), height=max(height, _blocks(width / MAX_RATIO)))
 
-    def price_micro_usd(self, recipe: Mapping[str, CanonicalValue]) -> int | None:
+    def price_micro_usd(self, recipe: Mapping[str, CanonicalValue], inputs: Sequence[InputPicture] = ()) -> int | None:
         """Of the tokens drawn for the size and read of the prompt; None for a model without a price."""
         request = provider_input_of(recipe)
         return prices.estimate_tokens(request.model, QUALITY, self.canvas(request.size), request.prompt)
@@ -106,7 +106,7 @@ class OpenAIImages:
         """The tokens reported, at the model's prices."""
         return prices.cost_of_tokens(str(recipe["model"]), usage)
 
-    async def submit(self, recipe: Mapping[str, CanonicalValue], inputs: Sequence[bytes] = ()) -> ProviderResult:
+    async def submit(self, recipe: Mapping[str, CanonicalValue], inputs: Sequence[InputPicture] = ()) -> ProviderResult:
         """One POST; see `Provider.submit`."""
         request = provider_input_of(recipe)
         calls = await self._calls.get()

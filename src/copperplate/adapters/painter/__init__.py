@@ -17,7 +17,7 @@ from copperplate.model import ProviderResult, Size
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from copperplate.model import CanonicalValue, Job
+    from copperplate.model import CanonicalValue, InputPicture, Job
     from copperplate.ports import Clock
 
 MODEL: Final = "copperplate/painter-1"
@@ -42,7 +42,7 @@ class Painter:
         """Any size is painted as asked, from 16 px a side."""
         return Size(width=max(MIN_SIDE_PX, size.width), height=max(MIN_SIDE_PX, size.height))
 
-    def price_micro_usd(self, recipe: Mapping[str, CanonicalValue]) -> int | None:
+    def price_micro_usd(self, recipe: Mapping[str, CanonicalValue], inputs: Sequence[InputPicture] = ()) -> int | None:
         """Zero: it only costs this machine's time."""
         return 0
 
@@ -50,7 +50,7 @@ class Painter:
         """Zero, whatever it reports."""
         return 0
 
-    async def submit(self, recipe: Mapping[str, CanonicalValue], inputs: Sequence[bytes] = ()) -> ProviderResult:
+    async def submit(self, recipe: Mapping[str, CanonicalValue], inputs: Sequence[InputPicture] = ()) -> ProviderResult:
         """The finished picture as PNG; an image's `width` and `height` are px, 1024 where absent."""
         if self._seconds > 0:
             await self._clock.sleep(self._seconds)

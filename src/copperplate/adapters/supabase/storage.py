@@ -25,6 +25,7 @@ from copperplate.model import Needs, Page, PictureFormat, StoredObject
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
+    from datetime import timedelta
 
     import httpx
     from storage3 import AsyncStorageClient
@@ -170,6 +171,15 @@ class SupabaseStore:
         check_object_path(path)
         is_private = self._terms.known is not None and not self._terms.known.is_public
         return None if is_private else f"{self._url}/object/public/{self.bucket}/{path}"
+
+    async def signed_url(self, path: str, *, valid_for: timedelta) -> str | None:
+        """See `ObjectStore.signed_url`: signed by Storage, at the project's address."""
+        check_object_path(path)
+        seconds = max(1, int(valid_for.total_seconds()))
+        signed = await self._call(
+            lambda: self._ask(lambda storage: storage.from_(self.bucket).create_signed_url(path, seconds))
+        )
+        return str(signed["signedURL"])
 
     async def _confirm_rights(self) -> None:
         """Raise `StoreMisconfigured` unless Storage shows us the bucket: to others it calls every object missing."""

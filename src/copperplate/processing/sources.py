@@ -1,0 +1,233 @@
+"""Source pictures: from what a caller brings to an input that a provider can be given.
+
+Nothing is written for a picture before somebody leads: a caller who is refused costs a hash and a look-up.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from functools import partial
+from typing import TYPE_CHECKING, Final
+from uuid import uuid4
+
+from copperplate.access.owners import owner_of
+from copperplate.access.visibility import may_see
+from copperplate.denials import TakenDown
+from copperplate.errors import ObjectMissing
+from copperplate.generation.digests import digest_of
+from copperplate.model import CleanPicture, Gone, Hit, InputPicture, PictureFormat, Size
+from copperplate.recipes.kinds import KINDS, PROCESSED
+from copperplate.recipes.objects import object_path
+from copperplate.recipes.processed import source_of, with_source
+from copperplate.source_errors import SourceUnknown
+from copperplate.source_pictures import KeptInput, Parent, SourcePicture
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Mapping
+    from typing import Protocol
+
+    from copperplate.access.caller import Caller
+    from copperplate.model import Entry, PictureRequest
+    from copperplate.ports import Cleaner, Clock, CreditLedger, KeptPictures, Ledger, ObjectStore, SourcePictures
+    from copperplate.source_pictures import KnownSource
+
+    class SourceLedger(Ledger, CreditLedger, KeptPictures, SourcePictures, Protocol):
+        """The ports of the ledger that sources need."""
+
+
+# So long a provider may load an input by its address: queues are longer than calls.
+ADDRESS_VALID: Final = timedelta(hours=1)
+_UNKNOWN: Final = "No such picture is known here, or it is not for you to process. Send the file itself."
+_GONE: Final = "The bytes of this picture are not here any more. Send the file itself."
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class Source:
+    """A picture that one caller brings. `owner` is None of a caller without a name.
+
+    `note` writes down the picture and that its owner had it; `keep` also stores a clean copy for whoever makes the
+    result later. Both may be repeated.
+    """
+
+    picture: SourcePicture
+    owner: str | None
+    is_owned: bool
+    input: InputPicture
+    note: Callable[[], Awaitable[KnownSource]]
+    keep: Callable[[], Awaitable[None]]
+
+
+class Sources:
+    """Reads pictures that are brought as bytes, by the key of a kept picture, or for a wish by their digest."""
+
+    def __init__(
+        self, *, ledger: SourceLedger, cleaner: Cleaner, stores: Mapping[str, ObjectStore], clock: Clock
+    ) -> None:
+        self._ledger = ledger
+        self._cleaner = cleaner
+        self._stores = stores
+        self._clock = clock
+
+    @property
+    def store(self) -> ObjectStore:
+        """Where processed pictures are, and clean copies of what they are made from."""
+        return self._stores[PROCESSED.bucket]
+
+    async def of_bytes(
+        self, body: bytes, caller: Caller, *, parent: Parent | None = None, may_decode: bool = True
+    ) -> Source:
+        """The picture that was sent. Where it is not known yet it is decoded: only a whole picture is a source.
+
+        Raises `TakenDown`, what `Cleaner.clean` raises, and `SourceUnknown` for an unknown one where `may_decode` is
+        False.
+        """
+        digest, owner = await digest_of(body), owner_of(caller)
+        known = await self._ledger.find_source(digest, owner=owner)
+        if known is not None:
+            picture = known.picture if known.picture.parent else replace(known.picture, parent=parent)
+            return self._source(picture, owner, known, _in_memory(partial(self._cleaner.clean, body)))
+        if not may_decode:
+            raise SourceUnknown(_UNKNOWN)
+        clean = await self._cleaner.clean(body)
+        picture = SourcePicture(
+            digest=digest, format=clean.source_format, size=clean.size, size_bytes=len(body), parent=parent
+        )
+        return self._source(picture, owner, None, _in_memory(_always(clean)))
+
+    async def of_kept(self, name: str, caller: Caller) -> Source:
+        """A picture that is kept here, by its key or another of its names; nothing is uploaded.
+
+        Raises `SourceUnknown` where there is none that this caller may see, and `TakenDown`.
+        """
+        kept = await self._ledger.find_kept(name)
+        if kept is None or not await may_see(self._ledger, kept.kind, kept.generation_key, caller):
+            raise SourceUnknown(_UNKNOWN)
+        match await self._ledger.peek(kept.generation_key, kept.key):
+            case Hit(entry=entry) if entry.key == kept.key:
+                pass
+            case Gone():
+                raise TakenDown
+            case _:
+                raise SourceUnknown(_UNKNOWN)
+        picture = SourcePicture(
+            digest=entry.digest,
+            format=entry.format,
+            size=Size(width=entry.width, height=entry.height),
+            size_bytes=entry.size_bytes,
+            parent=Parent(generation_key=kept.generation_key),
+        )
+        owner = owner_of(caller)
+        known = await self._ledger.find_source(entry.digest, owner=owner)
+        return self._source(picture, owner, known, self._kept_entry(entry))
+
+    async def of_wish(self, digest: str) -> InputPicture:
+        """The input of a wish, from the clean copy that was stored with it. Raises `SourceUnknown`, `TakenDown`."""
+        known = await self._ledger.find_source(digest, owner=None)
+        if known is None or known.kept_input is None:
+            raise SourceUnknown(_GONE)
+        if known.is_taken_down:
+            raise TakenDown
+        return self._input(known.picture, self._kept_input(known.kept_input, known.picture))
+
+    async def with_input(self, request: PictureRequest) -> PictureRequest:
+        """The request of a wish with its input; other kinds have none. Raises as `of_wish` does."""
+        if request.kind != PROCESSED.name:
+            return request
+        return with_source(request, await self.of_wish(source_of(request.recipe)))
+
+    def _source(
+        self, picture: SourcePicture, owner: str | None, known: KnownSource | None, content: _Content
+    ) -> Source:
+        if known is not None and known.is_taken_down:
+            raise TakenDown
+        note = partial(self._ledger.note_source, picture, owner=owner)
+
+        async def noted_read() -> CleanPicture:
+            await note()
+            return await content.read()
+
+        async def noted_address() -> str | None:
+            await note()
+            return await content.address()
+
+        return Source(
+            picture=picture,
+            owner=owner,
+            is_owned=known is not None and known.is_owned,
+            input=InputPicture(digest=picture.digest, size=picture.size, read=noted_read, address=noted_address),
+            note=note,
+            keep=partial(self._keep, picture, owner, content),
+        )
+
+    def _input(self, picture: SourcePicture, content: _Content) -> InputPicture:
+        return InputPicture(digest=picture.digest, size=picture.size, read=content.read, address=content.address)
+
+    async def _keep(self, picture: SourcePicture, owner: str | None, content: _Content) -> None:
+        known = await self._ledger.note_source(picture, owner=owner)
+        if known.kept_input is not None and await self.store.exists(known.kept_input.path):
+            return
+        clean = await content.read()
+        digest = await digest_of(clean.body)
+        path = object_path(self._clock.now(), digest, picture.digest, uuid4().hex, clean.format)
+        await self.store.put(path, clean.body, media_type=clean.format.media_type)
+        await self._ledger.keep_input(picture.digest, KeptInput(path=path, digest=digest, format=clean.format))
+
+    def _kept_entry(self, entry: Entry) -> _Content:
+        store = self._stores[KINDS[entry.kind].bucket]
+
+        async def read() -> CleanPicture:
+            try:
+                body = await _whole(store, entry.path, entry.digest)
+            except ObjectMissing:
+                await self._ledger.report_missing(entry)
+                raise SourceUnknown(_GONE) from None
+            size = Size(width=entry.width, height=entry.height)
+            return CleanPicture(body=body, format=PictureFormat(entry.format), size=size, source_format=entry.format)
+
+        return _Content(read=read, address=partial(_address_in, store, entry.path))
+
+    def _kept_input(self, kept: KeptInput, picture: SourcePicture) -> _Content:
+        async def read() -> CleanPicture:
+            try:
+                body = await _whole(self.store, kept.path, kept.digest)
+            except ObjectMissing:
+                raise SourceUnknown(_GONE) from None
+            return CleanPicture(body=body, format=kept.format, size=picture.size, source_format=picture.format)
+
+        return _Content(read=read, address=partial(_address_in, self.store, kept.path))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Content:
+    """The bytes of a source, and where a provider can load them itself."""
+
+    read: Callable[[], Awaitable[CleanPicture]]
+    address: Callable[[], Awaitable[str | None]]
+
+
+def _in_memory(read: Callable[[], Awaitable[CleanPicture]]) -> _Content:
+    return _Content(read=read, address=_nowhere)
+
+
+async def _nowhere() -> None:
+    """Bytes in memory have no address."""
+
+
+def _always(clean: CleanPicture) -> Callable[[], Awaitable[CleanPicture]]:
+    async def read() -> CleanPicture:
+        return clean
+
+    return read
+
+
+async def _address_in(store: ObjectStore, path: str) -> str | None:
+    return await store.signed_url(path, valid_for=ADDRESS_VALID)
+
+
+async def _whole(store: ObjectStore, path: str, digest: str) -> bytes:
+    """The object at that path, if it is the one that was stored. Raises `ObjectMissing`."""
+    body = await store.get(path)
+    if await digest_of(body) != digest:
+        raise ObjectMissing("the stored bytes are not the ones that were recorded")
+    return body
