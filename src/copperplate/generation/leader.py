@@ -222,9 +222,12 @@ class Leader:
         return PendingUploads(original=upload, original_body=body, plan=self._plan(digest, now))
 
     def _plan(self, original_digest: str, now: datetime) -> tuple[PlannedRendition, ...]:
-        """The renditions beside the original; none where a predecessor may have died of encoding them."""
+        """The renditions beside the original; none where a predecessor may have died of encoding them.
+
+        Of a picture that is kept as it was made nobody is shown another form.
+        """
         attempt = self.attempt
-        if attempt.lead.intent is not None:
+        if attempt.lead.intent is not None or KINDS[attempt.request.kind].is_kept_as_made:
             return ()
         return plan_renditions(
             attempt.request, self.uploader.ahead, original_digest=original_digest, now=now, fence=attempt.lease.fence
