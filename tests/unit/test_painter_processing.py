@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from datetime import UTC, datetime
 from io import BytesIO
+from typing import TYPE_CHECKING
 
 import pytest
 from PIL import Image, ImageDraw, ImageStat
@@ -14,9 +15,11 @@ from copperplate.errors import ProviderFailed
 from copperplate.failure_classes import FailureClass
 from copperplate.imaging.pillow_images import PillowImages
 from copperplate.model import CleanPicture, InputPicture, PictureFormat, Size
-from copperplate.processing_models import ProcessingModel
 from copperplate.recipes.processed import processed_recipe, processed_request
 from copperplate.source_errors import InvalidParameter
+
+if TYPE_CHECKING:
+    from copperplate.processing_models import ProcessingModel
 
 GROUND, SUBJECT = (240, 240, 235), (30, 90, 160)
 # SHA-256 of raw RGBA pixels. They may change only together with the name of the model.
@@ -75,6 +78,7 @@ async def result_of(source: InputPicture, model: ProcessingModel, **given: str) 
     request = processed_request(processed_recipe(source.digest, model, given), source)
     painter, images = PainterProcessing(CountingClock()), PillowImages(threads=1)
     try:
+        await painter.prepare(request.inputs)
         made = await painter.submit(request.recipe, request.inputs)
         facts = await images.verify(made.body, covers=request.canvas)
     finally:

@@ -77,6 +77,11 @@ class PainterProcessing:
         """Zero, whatever it reports."""
         return 0
 
+    async def prepare(self, inputs: Sequence[InputPicture]) -> None:
+        """Read them once, so that one that is not to be had is told of before anything is submitted."""
+        for each in inputs:
+            await each.read()
+
     async def submit(self, recipe: Mapping[str, CanonicalValue], inputs: Sequence[InputPicture] = ()) -> ProviderResult:
         """The finished picture as PNG. Raises `ProviderFailed` (invalid) where nothing would be to be seen in it."""
         if self._seconds > 0:
