@@ -26,7 +26,7 @@ comment on column copperplate.takedowns.reason is 'For the owner; no caller is t
 
 alter table copperplate.takedowns enable row level security;
 revoke all on table copperplate.takedowns from public, anon, authenticated, service_role;
-grant select, insert, delete on table copperplate.takedowns to service_role;
+grant select, insert, update, delete on table copperplate.takedowns to service_role;
 
 create function copperplate.is_taken_down(p_generation_key text, p_rendition_key text default null)
 returns boolean
@@ -158,36 +158,36 @@ keys and objects.';
 revoke all on function copperplate.remove_taken_down(text, text[]) from public, anon, authenticated;
 grant execute on function copperplate.remove_taken_down(text, text[]) to service_role;
 
-create function copperplate.find_to_take_down(p_key text, out found text, out generation_key text)
+create function copperplate.find_to_take_down(p_key text, out what text, out generation_key text)
 language plpgsql
 stable
 security invoker
 set search_path = ''
 as $$
 begin
-    select 'generation', g.prompt_hash into found, generation_key
+    select 'generation', g.prompt_hash into what, generation_key
     from public.generation_status as g
     where g.prompt_hash = p_key;
     if generation_key is null then
         -- People hold the key of a picture: X-Copperplate-Key, prompt_hash in public.image_cache.
-        select 'picture', e.generation_key into found, generation_key
+        select 'picture', e.generation_key into what, generation_key
         from copperplate.cache_entries as e
         where e.key = p_key;
     end if;
     if generation_key is null then
-        select 'tombstone', t.generation_key into found, generation_key
+        select 'tombstone', t.generation_key into what, generation_key
         from copperplate.takedowns as t
         where p_key = t.generation_key or (p_key = t.asked_key and t.follows_key is null)
         order by t.generation_key = p_key
         limit 1;
     end if;
     if generation_key is null then
-        select 'source', s.digest into found, generation_key
+        select 'source', s.digest into what, generation_key
         from copperplate.source_pictures as s
         where s.digest = p_key;
     end if;
     if generation_key is null then
-        found := 'nothing';
+        what := 'nothing';
         generation_key := p_key;
     end if;
 end;
@@ -245,7 +245,7 @@ begin
     order by n.name
     on conflict (generation_key) do nothing;
     return copperplate.remove_taken_down(v_asked.generation_key, v_descendants) || jsonb_build_object(
-        'found', v_asked.found, 'generation_key', v_asked.generation_key, 'is_new', v_is_new = 1,
+        'found', v_asked.what, 'generation_key', v_asked.generation_key, 'is_new', v_is_new = 1,
         'is_whole', cardinality(v_descendants) < v_limit
     );
 end;

@@ -25,7 +25,7 @@ as $$
         created_at, last_accessed_at
     )
     select
-        translate(pg_temp.key(p_key), '0123456789abcdef', '123456789abcdef0'), g.prompt_hash, g.kind, true, true,
+        encode(sha256(convert_to(g.prompt_hash, 'UTF8')), 'hex'), g.prompt_hash, g.kind, true, true,
         k.bucket, '2026/01/' || g.prompt_hash || '.png', pg_temp.key(p_digest), 1000, 'png', 64, 64, now(), now()
     from public.generation_status as g
     inner join copperplate.kinds as k on g.kind = k.name

@@ -100,6 +100,33 @@ comment on function copperplate.generations_below(text[]) is
 revoke all on function copperplate.generations_below(text[]) from public, anon, authenticated;
 grant execute on function copperplate.generations_below(text[]) to service_role;
 
+create function copperplate.remove_made_from(p_digest text)
+returns void
+language plpgsql
+volatile
+security invoker
+set search_path = ''
+as $$
+declare
+    v_keys text[] := array(
+        select g.prompt_hash
+        from copperplate.names_below(array[p_digest]) as b (name)
+        inner join public.generation_status as g on b.name = g.prompt_hash
+    );
+begin
+    perform from public.generation_status as g
+    where g.prompt_hash = any(v_keys)
+    order by g.prompt_hash
+    for update;
+    delete from public.generation_status as g where g.prompt_hash = any(v_keys);
+end;
+$$;
+
+comment on function copperplate.remove_made_from(text) is
+'Remove every generation that was made from these bytes, which turn out to be taken down.';
+revoke all on function copperplate.remove_made_from(text) from public, anon, authenticated;
+grant execute on function copperplate.remove_made_from(text) to service_role;
+
 create function public.lineage_of(p_key text, p_depth integer default 32, p_limit integer default 1000)
 returns table (
     key text,
