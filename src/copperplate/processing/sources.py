@@ -206,7 +206,15 @@ class _Content:
     address: Callable[[], Awaitable[str | None]]
 
 
-def _in_memory(read: Callable[[], Awaitable[CleanPicture]]) -> _Content:
+def _in_memory(clean: Callable[[], Awaitable[CleanPicture]]) -> _Content:
+    """Bytes that came with the request, cleaned once however often they are read."""
+    cleaned: list[CleanPicture] = []
+
+    async def read() -> CleanPicture:
+        if not cleaned:
+            cleaned.append(await clean())
+        return cleaned[0]
+
     return _Content(read=read, address=_nowhere)
 
 
