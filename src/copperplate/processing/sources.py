@@ -20,7 +20,7 @@ from copperplate.model import CleanPicture, Gone, Hit, InputPicture, PictureForm
 from copperplate.recipes.kinds import KINDS, PROCESSED
 from copperplate.recipes.objects import object_path
 from copperplate.recipes.processed import source_of, with_source
-from copperplate.source_errors import SourceUnknown
+from copperplate.source_errors import InvalidParameter, SourceUnknown
 from copperplate.source_pictures import KeptInput, Parent, SourcePicture
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from copperplate.access.caller import Caller
     from copperplate.model import Entry, PictureRequest
     from copperplate.ports import Cleaner, Clock, CreditLedger, KeptPictures, Ledger, ObjectStore, SourcePictures
-    from copperplate.source_pictures import KnownSource
+    from copperplate.source_pictures import Crop, KnownSource
 
     class SourceLedger(Ledger, CreditLedger, KeptPictures, SourcePictures, Protocol):
         """The ports of the ledger that sources need."""
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 # So long a provider may load an input by its address: queues are longer than calls.
 ADDRESS_VALID: Final = timedelta(hours=1)
 _UNKNOWN: Final = "No such picture is known here, or it is not for you to process. Send the file itself."
+_NO_PARENT: Final = "No such parent is known here, or it is not for you to see. Send the file without it."
 _GONE: Final = "The bytes of this picture are not here any more. Send the file itself."
 
 
@@ -120,6 +121,18 @@ class Sources:
         owner = owner_of(caller)
         known = await self._ledger.find_source(entry.digest, owner=owner)
         return self._source(picture, owner, known, self._kept_entry(entry))
+
+    async def parent_of(self, name: str, caller: Caller, crop: Crop | None = None) -> Parent:
+        """The kept picture that somebody's file comes from, by its key or another of its names.
+
+        Raises `SourceUnknown` where there is none that this caller may see, `InvalidParameter` for a rectangle outside.
+        """
+        kept = await self._ledger.find_kept(name)
+        if kept is None or not await may_see(self._ledger, kept.kind, kept.generation_key, caller):
+            raise SourceUnknown(_NO_PARENT)
+        if crop is not None and (crop.left + crop.width > kept.size.width or crop.top + crop.height > kept.size.height):
+            raise InvalidParameter(f"The crop lies outside of its parent, which is {kept.size} px.")
+        return Parent(generation_key=kept.generation_key, crop=crop)
 
     async def of_wish(self, digest: str) -> InputPicture:
         """The input of a wish, from the clean copy that was stored with it. Raises `SourceUnknown`, `TakenDown`."""
