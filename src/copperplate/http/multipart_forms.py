@@ -1,4 +1,4 @@
-"""One file and some short fields as `multipart/form-data` (RFC 7578), parsed while they arrive; names are never used."""
+"""One file and some short fields as `multipart/form-data` (RFC 7578), parsed as they arrive; names are never used."""
 
 from __future__ import annotations
 

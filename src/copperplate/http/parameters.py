@@ -95,7 +95,8 @@ def known_parameters(route: Any) -> frozenset[str]:
 
 
 def _known(scope: Scope) -> frozenset[str]:
-    return known_parameters(scope["route"]) | scope.get(KNOWN, frozenset())
+    noted: frozenset[str] = scope.get(KNOWN, frozenset())
+    return known_parameters(scope["route"]) | noted
 
 
 def _refuse_repeated(names: list[str]) -> None:

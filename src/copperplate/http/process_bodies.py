@@ -1,4 +1,4 @@
-"""Bodies that bring a picture: a form with a file, the bytes alone, or JSON that names it. Bounded in bytes and time."""
+"""Bodies that bring a picture: a form with a file, its bytes, or JSON that names it. Bounded in bytes and time."""
 
 from __future__ import annotations
 

@@ -6,11 +6,11 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from copperplate.errors import InvalidQuery
+from copperplate.errors import InvalidQuery, NotFound
 from copperplate.http.parameters import refuse_unknown_members
 from copperplate.recipes.url import MAX_QUERY_BYTES, read_parameters
 from copperplate.source_errors import InvalidParameter
-from copperplate.source_pictures import Crop
+from copperplate.source_pictures import Crop, Operation
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -35,6 +35,14 @@ class Said:
     parent: str | None = None
     crop: Crop | None = None
     ignored: Sequence[str] = ()
+
+
+def operation_named(name: str) -> Operation:
+    """The operation of that name. Raises `NotFound`, which names those that are offered."""
+    try:
+        return Operation(name)
+    except ValueError:
+        raise NotFound(f"There is no such operation. Offered: {', '.join(Operation)}.") from None
 
 
 def known_names(models: Iterable[ProcessingModel], *, with_files: bool = True) -> frozenset[str]:

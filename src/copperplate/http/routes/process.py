@@ -19,14 +19,15 @@ from copperplate.http.origin import base_url_of
 from copperplate.http.parameters import ignored_header, note_known, refuse_unknown
 from copperplate.http.preferences import read_preferences
 from copperplate.http.process_bodies import read_brought
-from copperplate.http.process_requests import known_names, read_query, read_said
-from copperplate.http.processed_answers import EXPOSED, picture_answer, told_of_entry, told_of_request
+from copperplate.http.process_requests import known_names, operation_named, read_query, read_said
+from copperplate.http.processed_answers import picture_answer, told_of_entry, told_of_request
 from copperplate.http.promised_answers import promise_headers, promise_told
 from copperplate.http.request_log import log_request
 from copperplate.http.schemas import process as schemas
+from copperplate.http.schemas.process_bodies import BODY, PARAMETERS
 from copperplate.http.schemas.statistics import MICRO
 from copperplate.http.spending_problems import REFUSALS
-from copperplate.model import Outcome
+from copperplate.model import Outcome, PictureFormat
 from copperplate.recipes.kinds import PROCESSED
 from copperplate.source_errors import SourceUnknown
 from copperplate.source_pictures import Operation
@@ -36,14 +37,27 @@ if TYPE_CHECKING:
     from copperplate.http.preferences import Preferences
     from copperplate.http.process_bodies import Brought
     from copperplate.http.process_requests import Said
+    from copperplate.http.uploads import Held
     from copperplate.model import PictureRequest
     from copperplate.processing.sources import Source
     from copperplate.services import Services
 
 PATH: Final = "/api/process"
+RESPONSES: Final[dict[int | str, dict[str, Any]]] = {
+    200: {
+        "model": schemas.ProcessedAnswer,
+        "description": "The result; where `Accept` prefers a picture, the picture",
+        "content": {
+            picture_format.media_type: {"schema": {"type": "string", "contentMediaType": picture_format.media_type}}
+            for picture_format in (PictureFormat.PNG, PictureFormat.JPG, PictureFormat.WEBP)
+        },
+    },
+    202: {"model": schemas.PromisedProcessing, "description": "It is being made"},
+    **REFUSALS,
+    **PROBLEMS,
+}
 # An Idempotency-Key is taken and not needed: the bytes themselves say what is the same.
 PREFLIGHT: Final = preflight("POST", "content-type", "idempotency-key", "prefer", "x-api-key")
-_UNKNOWN: Final = f"There is no such operation. Offered: {', '.join(Operation)}."
 
 router = APIRouter(dependencies=[Depends(no_store)])
 
@@ -83,7 +97,7 @@ async def process(operation: Operation, request: Request, services: ServicesDep)
             request, request.app.state.wiring.uploads, held, on_vercel=services.settings.on_vercel
         )
         said = read_said(query, brought, services.processing.models)
-        answer = await asked.answer(brought, said)
+        answer = await asked.answer(brought, said, held)
     for name, value in ignored_header(said.ignored):
         answer.headers[name.decode()] = value.decode()
     return answer
@@ -94,10 +108,11 @@ async def answer_preflight() -> Response:
     return Response(status_code=204, headers=PREFLIGHT)
 
 
-@router.post(f"{PATH}/{{operation}}", include_in_schema=False)
-async def refuse_operation(operation: str) -> Response:  # noqa: ARG001 - part of the path
+@router.post(f"{PATH}/{{sha256}}", include_in_schema=False)
+async def refuse_operation(sha256: str) -> Response:  # noqa: ARG001 - part of the path, as look-ups name it
     """Raises `NotFound`: those that are offered have routes of their own."""
-    raise NotFound(_UNKNOWN)
+    operation_named(sha256)
+    raise NotFound
 
 
 class _Asked:
@@ -113,13 +128,15 @@ class _Asked:
         self._preferences = preferences
         self._started = services.clock.monotonic()
 
-    async def answer(self, brought: Brought, said: Said) -> Response:
+    async def answer(self, brought: Brought, said: Said, held: Held) -> Response:
         """The result, or the promise of it."""
         processing = self._services.processing
         model = processing.model_for(self._operation, said.model)
         # What is wrong with them is said before the picture is looked at.
         model.canonical_parameters(said.parameters)
         source = await self._bring(brought, said)
+        if brought.named is not None and brought.named[0] != "source":
+            held.add(source.picture.size_bytes)
         request = processing.request_for(source, model, said.parameters)
         found = await processing.find(request, source, self._caller, within_seconds=self._preferences.within_seconds)
         done = Processed(request=request, source=source, found=found if isinstance(found, LookupResult) else None)
@@ -208,6 +225,11 @@ def _add_operation(operation: Operation) -> None:
         partial(process, operation),
         methods=["POST"],
         name=f"process_{operation.name.lower()}",
+        description=process.__doc__,
+        response_class=Response,
+        responses=RESPONSES,
+        openapi_extra={**FOR_ANYBODY, "parameters": PARAMETERS, "requestBody": BODY},
+        tags=["process"],
     )
     router.add_api_route(path, answer_preflight, methods=["OPTIONS"], include_in_schema=False)
 

@@ -22,19 +22,20 @@ from copperplate.http.negotiation import prefers_picture
 from copperplate.http.openapi import FOR_ANYBODY
 from copperplate.http.parameters import note_known
 from copperplate.http.process_offers import operations_answer
-from copperplate.http.process_requests import MODEL, known_names, read_query
+from copperplate.http.process_requests import MODEL, known_names, operation_named, read_query
 from copperplate.http.processed_answers import picture_answer, told_of_entry, told_of_request
 from copperplate.http.schemas.process import KnownPicture, KnownResult, KnownUrls, OperationsAnswer
-from copperplate.model import Gone, Hit, Outcome
+from copperplate.model import Gone, Hit, Outcome, PictureRequest
 from copperplate.recipes.kinds import PROCESSED
-from copperplate.recipes.processed import processed_recipe, processed_request, read_digest
+from copperplate.recipes.objects import original_key
+from copperplate.recipes.processed import AS_MADE, UNKNOWN_SIZE, processed_recipe, processed_request, read_digest
 from copperplate.source_pictures import Operation
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from copperplate.access.caller import Caller
-    from copperplate.model import Entry, PictureRequest
+    from copperplate.model import Entry
     from copperplate.services import Services
     from copperplate.source_pictures import ProcessedResult
 
@@ -85,13 +86,11 @@ async def look_at_picture(sha256: str, request: Request, services: ServicesDep) 
 )
 @router.head(f"{PATH}/{{operation}}/{{sha256}}", include_in_schema=False)
 async def look_at_result(operation: str, sha256: str, request: Request, services: ServicesDep) -> Response:
-    """One result of a picture, by the SHA-256 of its bytes, `model` and the model's parameters; 404 where it is not stored.
+    """One result of a picture, by the SHA-256 of its bytes, `model` and its parameters; 404 where none is stored.
 
     Those who had the bytes are told its address, or answered with the picture where `Accept` prefers one.
     """
-    if operation not in Operation:
-        raise NotFound(f"There is no such operation. Offered: {', '.join(Operation)}.")
-    asked = _request_of(Operation(operation), read_digest(sha256), request, services)
+    asked = _request_of(operation_named(operation), read_digest(sha256), request, services)
     caller = await caller_of(request.scope, services)
     told = told_of_request(asked)
     if not await may_see(services.ledger, PROCESSED.name, asked.generation_key, caller):
@@ -147,7 +146,7 @@ async def _verified(
     for result in results:
         if result.operation in kept:
             continue
-        asked = processed_request_of(result)
+        asked = _request_of_result(result)
         if (entry := await services.processing.look(asked)) is None:
             continue
         _count(asked, entry, services)
@@ -156,6 +155,20 @@ async def _verified(
     if not kept:
         raise NotFound(_NONE)
     return list(kept.values()), KnownUrls(**urls)
+
+
+def _request_of_result(result: ProcessedResult) -> PictureRequest:
+    """Its settings are in its key alone: enough to look it up, and to count it."""
+    recipe = {"kind": PROCESSED.name, "model": result.model}
+    key = original_key(result.generation_key)
+    return PictureRequest(
+        kind=PROCESSED.name,
+        recipe=recipe,
+        generation_key=result.generation_key,
+        rendition_key=key,
+        rendition=AS_MADE,
+        canvas=UNKNOWN_SIZE,
+    )
 
 
 def _count(asked: PictureRequest, entry: Entry, services: Services) -> None:
