@@ -119,6 +119,21 @@ async def test_everything_that_was_opened_is_closed_at_the_end_whatever_fails(
     assert closed == ["coordinator", *["provider"] * len(KINDS), "verifier", "meter"]
 
 
+@pytest.mark.parametrize(("setting", "is_open"), [("0", False), ("1", True)])
+async def test_the_web_is_opened_for_pictures_by_address_only_where_the_owner_says_so(
+    setting: str, is_open: bool
+) -> None:
+    variables = {"OPENAI_API_KEY": "k", "COPPERPLATE_PROVIDER": "painter", "COPPERPLATE_PROCESS_URLS": setting}
+    clock = FakeClock()
+    stores = {bucket: MemoryStore(bucket, clock) for bucket in BUCKETS}
+    async with _running(Settings.from_env(variables), cast(Any, MemoryLedger(clock)), stores) as services:
+        fetches = services.processing.sources._fetches
+        assert (fetches is not None) is is_open
+    if fetches is not None:
+        web = cast(Any, fetches._web)
+        assert (web._ports, web._schemes, web._client.is_closed) == ((443,), ("https",), True)
+
+
 def test_callers_wait_for_a_memoji_four_times_as_long_as_for_an_image_and_twice_for_a_processed_picture() -> None:
     settings = Settings.from_env({"OPENAI_API_KEY": "k", "COPPERPLATE_WAIT_SECONDS": "7"})
     clock = FakeClock()
