@@ -18,7 +18,7 @@ from copperplate.generation.kinds import Kind
 from copperplate.generation.timings import Timings
 from copperplate.http.app import create_app
 from copperplate.imaging.pillow_images import PillowImages
-from copperplate.recipes.kinds import MEMOJI
+from copperplate.recipes.kinds import MEMOJI, PROCESSED
 from copperplate.services import Services
 from copperplate.settings import Settings
 from tests.support.coordinator_harness import BUCKET, PlainImages, ScriptedProvider
@@ -69,7 +69,7 @@ def memory_services(
     """Services that a test can look into; `scripted` is for `ScriptedProvider`."""
     clock = clock or SystemClock()
     ledger = MemoryLedger(clock)
-    stores = {bucket: CountingStore(bucket, clock) for bucket in (BUCKET, MEMOJI.bucket)}
+    stores = {bucket: CountingStore(bucket, clock) for bucket in (BUCKET, MEMOJI.bucket, PROCESSED.bucket)}
     provider = provider or ScriptedProvider(FakeClock(), **scripted)  # it answers at once
     services = assemble(
         replace(Settings.from_env(environ or {}), max_waiters=max_waiters),
