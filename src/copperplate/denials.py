@@ -12,6 +12,7 @@ CopperplateError
 │   ├── SignatureExpired      the link's time is over
 │   ├── BatchNeedsName        a batch is for API keys, and for sign-ins with a name
 │   ├── AddressNeedsName      pictures are fetched by address for the same callers
+│   ├── UploadNeedsName       direct uploads are for API keys, and for sign-ins with a name
 │   ├── WarmingNeedsKey       warming is for API keys
 │   ├── MemojiNeedsSignIn     memoji are paid by credits, which people have
 │   ├── NotOwner              somebody else asked for this batch
@@ -173,6 +174,17 @@ class AddressNeedsName(
 
     def __init__(self) -> None:
         super().__init__("Send the file itself, or an API key, or sign in with a name.")
+
+
+class UploadNeedsName(
+    Forbidden, code="upload_needs_name", title="A direct upload needs an API key or a sign-in with a name"
+):
+    """What lies in the store belongs to somebody who can be named: this caller did not say who they are."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "Send an API key, or sign in with a name. Smaller files are for everybody: send the file itself."
+        )
 
 
 class WarmingNeedsKey(Forbidden, code="warming_needs_key", title="Warming needs an API key"):

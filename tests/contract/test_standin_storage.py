@@ -147,4 +147,6 @@ def test_the_contract_can_be_pointed_at_a_service_by_its_address(
         check=False,
     )
     assert "3 passed" in ended.stdout, ended.stdout + ended.stderr
-    assert set(storage_state.buckets) == {"generated-images", "memoji-images"}, "what it made is gone"
+    assert set(storage_state.buckets) == {"generated-images", "memoji-images", "processed-images"}, (
+        "what it made is gone"
+    )

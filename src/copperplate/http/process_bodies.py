@@ -38,7 +38,9 @@ JSON: Final = "application/json"
 FORM: Final = "multipart/form-data"
 BYTES: Final = "application/octet-stream"
 # Members of JSON that name a picture.
-NAMING: Final = ("source", "upload", "url")
+SOURCE: Final = "source"
+UPLOAD: Final = "upload"
+NAMING: Final = (SOURCE, UPLOAD, "url")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from copperplate.errors import InvalidQuery, NotFound
 from copperplate.http.parameters import refuse_unknown_members
+from copperplate.http.process_bodies import SOURCE
 from copperplate.recipes.url import MAX_QUERY_BYTES, read_parameters
 from copperplate.source_errors import InvalidParameter
 from copperplate.source_pictures import Crop, Operation
@@ -21,8 +22,8 @@ if TYPE_CHECKING:
 MODEL: Final = "model"
 PARENT: Final = "parent"
 CROP: Final = "crop"
-# They say where the bytes of a file come from: what is named says it itself.
-_OF_FILES: Final = frozenset({PARENT, CROP})
+# They say where the bytes come from: what is kept here says it itself.
+_OF_NEW: Final = frozenset({PARENT, CROP})
 _RECTANGLE: Final = re.compile(r"([0-9]{1,6}),([0-9]{1,6}),([0-9]{1,6}),([0-9]{1,6})", re.ASCII)
 
 
@@ -45,10 +46,10 @@ def operation_named(name: str) -> Operation:
         raise NotFound(f"There is no such operation. Offered: {', '.join(Operation)}.") from None
 
 
-def known_names(models: Iterable[ProcessingModel], *, with_files: bool = True) -> frozenset[str]:
+def known_names(models: Iterable[ProcessingModel], *, with_new: bool = True) -> frozenset[str]:
     """Every name that means something of one of these models, or of any."""
     of_models = {parameter.name for model in models for parameter in model.parameters}
-    return frozenset({MODEL, *of_models, *(_OF_FILES if with_files else ())})
+    return frozenset({MODEL, *of_models, *(_OF_NEW if with_new else ())})
 
 
 def read_query(query: bytes, known: frozenset[str]) -> Mapping[str, str]:
@@ -64,7 +65,7 @@ def read_said(query: Mapping[str, str], brought: Brought, models: Iterable[Proce
     Raises `InvalidQuery` for what is said twice, `InvalidParameter` for a crop that is none, or that names no parent,
     and `UnknownParameter` for a member of JSON that means nothing.
     """
-    known = known_names(models, with_files=brought.file is not None)
+    known = known_names(models, with_new=brought.named is None or brought.named[0] != SOURCE)
     if brought.is_strict:
         refuse_unknown_members(dict(brought.said), known)
         refuse_unknown_members(dict(query), known)

@@ -11,6 +11,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Final
 from uuid import uuid4
 
+from copperplate.access.object_tokens import is_upload_of
 from copperplate.access.owners import owner_of
 from copperplate.access.visibility import may_see
 from copperplate.denials import TakenDown
@@ -43,6 +44,9 @@ ADDRESS_VALID: Final = timedelta(hours=1)
 _UNKNOWN: Final = "No such picture is known here, or it is not for you to process. Send the file itself."
 _NO_PARENT: Final = "No such parent is known here, or it is not for you to see. Send the file without it."
 _NO_ADDRESSES: Final = "Pictures are not fetched by address here (COPPERPLATE_PROCESS_URLS). Send the file itself."
+_NO_UPLOAD: Final = (
+    "Nothing was uploaded there, or not by you, or it is more than a day old. Ask for a new address, or send the file."
+)
 _GONE: Final = "The bytes of this picture are not here any more. Send the file itself."
 
 
@@ -109,7 +113,7 @@ class Sources:
         )
         return self._source(picture, owner, None, _in_memory(_always(clean)))
 
-    async def of_url(self, url: str, caller: Caller) -> Source:
+    async def of_url(self, url: str, caller: Caller, *, parent: Parent | None = None) -> Source:
         """The picture at an https address, as if its bytes were sent: only they tell which picture it is.
 
         Whoever may have nothing made must not come here: what is fetched is not free. Raises `SourceNotFetched`, what
@@ -117,7 +121,7 @@ class Sources:
         """
         if self._fetches is None:
             raise SourceNotFetched(_NO_ADDRESSES)
-        return await self.of_bytes(await self._fetches.fetch(url, caller), caller)
+        return await self.of_bytes(await self._fetches.fetch(url, caller), caller, parent=parent)
 
     async def of_kept(self, name: str, caller: Caller) -> Source:
         """A picture that is kept here, by its key or another of its names; nothing is uploaded.
@@ -156,6 +160,24 @@ class Sources:
         if crop is not None and (crop.left + crop.width > kept.size.width or crop.top + crop.height > kept.size.height):
             raise InvalidParameter(f"The crop lies outside of its parent, which is {kept.size} px.")
         return Parent(generation_key=kept.generation_key, crop=crop)
+
+    async def of_upload(
+        self, path: str, caller: Caller, *, parent: Parent | None = None, may_decode: bool = True
+    ) -> Source:
+        """The picture that this caller uploaded under a name that was handed out to them; a cleanup removes it later.
+
+        Its bytes are judged as if they were sent. Raises `SourceUnknown` for every other name alike, and what
+        `of_bytes` and the store raise.
+        """
+        owner = owner_of(caller)
+        # Another's upload costs no look at the store: what it costs tells nothing of whether it is there.
+        if owner is None or not is_upload_of(owner, path, await self.store.address_secret()):
+            raise SourceUnknown(_NO_UPLOAD)
+        try:
+            body = await self.store.get(path)
+        except ObjectMissing:
+            raise SourceUnknown(_NO_UPLOAD) from None
+        return await self.of_bytes(body, caller, parent=parent, may_decode=may_decode)
 
     async def of_wish(self, digest: str) -> InputPicture:
         """The input of a wish, from the clean copy that was stored with it. Raises `SourceUnknown`, `TakenDown`."""
@@ -266,7 +288,10 @@ def _always(clean: CleanPicture) -> Callable[[], Awaitable[CleanPicture]]:
 
 
 async def _address_in(store: ObjectStore, path: str) -> str | None:
-    return await store.signed_url(path, valid_for=ADDRESS_VALID)
+    try:
+        return await store.signed_url(path, valid_for=ADDRESS_VALID)
+    except ObjectMissing:  # reading it tells what to do about that
+        return None
 
 
 async def _whole(store: ObjectStore, path: str, digest: str) -> bytes:

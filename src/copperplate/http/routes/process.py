@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any, Final
 
 from fastapi import APIRouter, Depends, Request, Response
 
-from copperplate.errors import NotFound
 from copperplate.generation.lookup import LookupResult
 from copperplate.http.api import preflight
 from copperplate.http.callers import caller_of
@@ -18,8 +17,8 @@ from copperplate.http.openapi import FOR_ANYBODY
 from copperplate.http.origin import base_url_of
 from copperplate.http.parameters import ignored_header, note_known, refuse_unknown
 from copperplate.http.preferences import read_preferences
-from copperplate.http.process_bodies import read_brought
-from copperplate.http.process_requests import known_names, operation_named, read_query, read_said
+from copperplate.http.process_bodies import SOURCE, UPLOAD, read_brought
+from copperplate.http.process_requests import known_names, read_query, read_said
 from copperplate.http.processed_answers import picture_answer, told_of_entry, told_of_request
 from copperplate.http.promised_answers import promise_headers, promise_told
 from copperplate.http.request_log import log_request
@@ -41,6 +40,7 @@ if TYPE_CHECKING:
     from copperplate.model import PictureRequest
     from copperplate.processing.sources import Source
     from copperplate.services import Services
+    from copperplate.source_pictures import Parent
 
 PATH: Final = "/api/process"
 RESPONSES: Final[dict[int | str, dict[str, Any]]] = {
@@ -108,13 +108,6 @@ async def answer_preflight() -> Response:
     return Response(status_code=204, headers=PREFLIGHT)
 
 
-@router.post(f"{PATH}/{{sha256}}", include_in_schema=False)
-async def refuse_operation(sha256: str) -> Response:  # noqa: ARG001 - part of the path, as look-ups name it
-    """Raises `NotFound`: those that are offered have routes of their own."""
-    operation_named(sha256)
-    raise NotFound
-
-
 class _Asked:
     """One picture that a caller wants processed."""
 
@@ -135,7 +128,7 @@ class _Asked:
         # What is wrong with them is said before the picture is looked at.
         model.canonical_parameters(said.parameters)
         source = await self._bring(brought, said)
-        if brought.named is not None and brought.named[0] != "source":
+        if brought.named is not None and brought.named[0] != SOURCE:
             held.add(source.picture.size_bytes)
         request = processing.request_for(source, model, said.parameters)
         found = await processing.find(request, source, self._caller, within_seconds=self._preferences.within_seconds)
@@ -147,24 +140,26 @@ class _Asked:
         """The source. Raises why this caller may not have anything made where its bytes are not known."""
         sources, caller = self._services.processing.sources, self._caller
         may_spend = self._services.processing.may_spend(caller)
-        if brought.named is not None:
-            return await self._named(*brought.named)
-        assert brought.file is not None  # noqa: S101 - a body brings the one or the other
+        if brought.named is not None and brought.named[0] == SOURCE:
+            return await sources.of_kept(brought.named[1], caller)
         parent = None
         if said.parent is not None and may_spend:
             parent = await sources.parent_of(said.parent, caller, said.crop)
+        if brought.file is None:
+            return await self._fetched(brought, parent)
         try:
             return await sources.of_bytes(brought.file, caller, parent=parent, may_decode=may_spend)
         except SourceUnknown:
             self._services.processing.require_may_spend(caller)
             raise
 
-    async def _named(self, how: str, name: str) -> Source:
+    async def _fetched(self, brought: Brought, parent: Parent | None) -> Source:
         sources, caller = self._services.processing.sources, self._caller
-        if how == "source":
-            return await sources.of_kept(name, caller)
+        assert brought.named is not None  # noqa: S101 - a body brings bytes, or names what has them
+        how, name = brought.named
+        # Nothing is fetched for those who may have nothing made.
         self._services.processing.require_may_spend(caller)
-        return await (sources.of_upload if how == "upload" else sources.of_url)(name, caller)
+        return await (sources.of_upload if how == UPLOAD else sources.of_url)(name, caller, parent=parent)
 
     async def _made(self, done: Processed, found: LookupResult) -> Response:
         if prefers_picture(self._scope["headers"]):

@@ -105,6 +105,13 @@ async def look_at_result(operation: str, sha256: str, request: Request, services
     return _json(KnownResult(exists=True, **told, **await told_of_entry(request.scope, services, entry)))
 
 
+@router.post(f"{PATH}/{{sha256}}", include_in_schema=False)
+async def refuse_operation(sha256: str) -> Response:
+    """Raises `NotFound`: operations have routes of their own, before this one."""
+    operation_named(sha256)
+    raise NotFound
+
+
 @router.options(PATH, include_in_schema=False)
 @router.options(f"{PATH}/{{sha256}}", include_in_schema=False)
 @router.options(f"{PATH}/{{operation}}/{{sha256}}", include_in_schema=False)
@@ -114,7 +121,7 @@ async def answer_preflight() -> Response:
 
 
 def _request_of(operation: Operation, digest: str, request: Request, services: Services) -> PictureRequest:
-    known = known_names(services.processing.models, with_files=False)
+    known = known_names(services.processing.models, with_new=False)
     note_known(request.scope, known)
     said = dict(read_query(request.scope["query_string"], known))
     model = services.processing.model_for(operation, said.pop(MODEL, None))
