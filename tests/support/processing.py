@@ -8,7 +8,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING
 
 from copperplate.adapters.memory.clock import FakeClock
-from copperplate.model import CleanPicture, PictureFormat, Size
+from copperplate.model import CleanPicture, PictureFormat, ProviderResult, Size
 from copperplate.processing_models import SCALE, ChoiceParameter, NumberParameter, ProcessingModel
 from copperplate.source_errors import InvalidPicture
 from copperplate.source_pictures import Operation
@@ -17,7 +17,7 @@ from tests.support.coordinator_harness import ScriptedProvider
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from copperplate.model import CanonicalValue, InputPicture, Job, ProviderResult
+    from copperplate.model import CanonicalValue, InputPicture, Job
 
 CUT_OUT = ProcessingModel(
     name="test/cut-out",
@@ -42,6 +42,15 @@ class ScriptedProcessor(ScriptedProvider):
     name: str = "scripted-processor"
     models: tuple[str, ...] = tuple(model.name for model in MODELS)
     operations: Sequence[ProcessingModel] = MODELS
+    # What the next results are, in place of a few bytes.
+    bodies: list[bytes] = field(default_factory=list)
+
+    async def submit(
+        self, recipe: Mapping[str, CanonicalValue], inputs: Sequence[InputPicture] = ()
+    ) -> Job | ProviderResult:
+        await inputs[0].read()
+        made = await super().submit(recipe, inputs)
+        return ProviderResult(body=self.bodies.pop(0)) if self.bodies else made
 
 
 @dataclass
