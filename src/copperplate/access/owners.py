@@ -9,20 +9,25 @@ from copperplate.denials import BatchNeedsName
 from copperplate.errors import Unauthorized
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from copperplate.access.caller import Caller
+    from copperplate.errors import CopperplateError
     from copperplate.recipes.url import UrlSignature
 
 
-def named_owner(caller: Caller) -> str:
-    """Who asks for many pictures at once: an API key, or a person signed in with a name. What they may is the gate's.
+def named_owner(
+    caller: Caller, *, what: str = "A batch", denial: Callable[[], CopperplateError] = BatchNeedsName
+) -> str:
+    """Who asks for `what` needs a name: an API key, or a person signed in with one. What they may is the gate's.
 
-    Raises `Unauthorized` for a caller nobody knows, `BatchNeedsName` for one who signed in without a name.
+    Raises `Unauthorized` for a caller nobody knows, `denial` for one who signed in without a name.
     """
     if (owner := owner_of(caller)) is not None:
         return owner
     if caller.is_unknown:
-        raise Unauthorized("A batch needs an API key, or a sign-in with a name.")
-    raise BatchNeedsName
+        raise Unauthorized(f"{what} needs an API key, or a sign-in with a name.")
+    raise denial()
 
 
 def owner_of(caller: Caller) -> str | None:
