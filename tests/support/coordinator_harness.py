@@ -53,6 +53,10 @@ class ScriptedProvider:
     usage: dict[str, int] = field(default_factory=dict)
     # What it was given to work on, by submit.
     inputs: list[Sequence[InputPicture]] = field(default_factory=list)
+    prepared: int = 0
+
+    async def prepare(self, inputs: Sequence[InputPicture]) -> None:
+        self.prepared += 1
 
     def settings(self, model: str) -> tuple[str, ...]:
         return ()

@@ -63,6 +63,12 @@ def _make_painter(settings: Settings, clock: Clock, _: Model) -> Provider:
     return Painter(clock=clock, seconds=settings.painter.total_seconds())
 
 
+def _make_painter_processing(settings: Settings, clock: Clock, _: Model) -> ProcessingProvider:
+    from copperplate.adapters.painter.processing import PainterProcessing
+
+    return PainterProcessing(clock=clock, seconds=settings.painter.total_seconds())
+
+
 def _make_fal(settings: Settings, clock: Clock, model: Model) -> Provider:
     if settings.fal_key is None:
         raise Misconfigured("COPPERPLATE_PROVIDER=fal needs FAL_KEY.")
@@ -105,4 +111,6 @@ MAKERS: Final[Mapping[str, Callable[[Settings, Clock, Model], Provider]]] = {
     "openai": _make_openai,
 }
 # Who makes pictures from pictures; OpenAI does not.
-PROCESSOR_MAKERS: Final[Mapping[str, Callable[[Settings, Clock, Model], ProcessingProvider]]] = {}
+PROCESSOR_MAKERS: Final[Mapping[str, Callable[[Settings, Clock, Model], ProcessingProvider]]] = {
+    "painter": _make_painter_processing,
+}

@@ -67,11 +67,11 @@ async def record_failure(
     return GenerationFailed(cause.failure_class, pause)
 
 
-async def record_withdrawal(ledger: Ledger, attempt: Attempt) -> None:
+async def record_withdrawal(ledger: Ledger, attempt: Attempt, reason: str) -> None:
     """End an attempt that made no call: no failure is remembered, and its credit is released."""
     failure = Failure(
         failure_class=FailureClass.ABANDONED,
-        message="the store takes no pictures",
+        message=reason,
         retry_after=timedelta(0),
         billed=False,
     )

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, cast
 
 from copperplate.budgets import Refused
-from copperplate.denials import SpendingRefused, error_of
+from copperplate.denials import SpendingRefused, TakenDown, error_of
 from copperplate.errors import (
+    InvalidRequest,
     LeaseLost,
     LedgerMisconfigured,
     LedgerUnavailable,
@@ -45,7 +46,7 @@ if TYPE_CHECKING:
     from copperplate.generation.pending_uploads import StoredUploads
     from copperplate.generation.rendition_plan import PlannedRendition
     from copperplate.generation.uploader import Uploader
-    from copperplate.ports import Clock, Images, Ledger
+    from copperplate.ports import Clock, Images, Ledger, ProcessingProvider
 
 MAX_BILLED_SUBMITS = 2
 # Give up after two successors crashed while decoding.
@@ -72,7 +73,7 @@ class Leader:
         Raises `LeaseLost` once another process holds the lease, `GenerationFailed` after writing the negative entry,
         `SpendingRefused` where the ledger gave the lease back because a budget has no room, `LedgerUnavailable`,
         `LedgerMisconfigured`, `StoreUnavailable`, `StoreMisconfigured` and `StillGenerating` where the next holder of
-        the lease can resume. Cancelled, it holds a paid picture that is not stored
+        the lease can resume, and what reading an input raises. Cancelled, it holds a paid picture that is not stored
         yet; without one it releases the lease for a successor to resume at once.
         """
         lease = self.attempt.lease
@@ -84,6 +85,10 @@ class Leader:
                 generated = await self.uploader.complete(self.attempt, stored)
         except (StoreUnavailable, StoreMisconfigured) as error:
             await self.uploader.handle_store_failure(self.attempt, error)
+            raise
+        except (InvalidRequest, TakenDown):
+            # An input is not to be had: no fault of the provider's, and nothing to remember.
+            await self.uploader.withdraw(self.attempt, "an input is not to be had")
             raise
         except (LeaseLost, LedgerUnavailable, LedgerMisconfigured, StillGenerating, SpendingRefused):
             # Nothing is lost: the next holder of the lease resumes from what is recorded.
@@ -133,6 +138,7 @@ class Leader:
         if self.attempt.kind.provider.is_billable and lead.submit_no >= MAX_BILLED_SUBMITS:
             raise ProviderFailed(FailureClass.AMBIGUOUS, "no picture of two submits of this attempt was stored")
         await self.uploader.check_store(self.attempt)
+        await self._prepare_inputs()
         submit_no = lead.submit_no + 1
         try:
             return await self._submit_once(submit_no)
@@ -141,6 +147,11 @@ class Leader:
                 raise
             log_failure(self.attempt, failed, failed)
             return await self._submit_once(submit_no + 1)
+
+    async def _prepare_inputs(self) -> None:
+        """Have the provider take the pictures it is to work on, before anything that may be billed is recorded."""
+        if inputs := self.attempt.request.inputs:
+            await cast("ProcessingProvider", self.attempt.kind.provider).prepare(inputs)
 
     async def _submit_once(self, submit_no: int) -> Job | ProviderResult:
         """Submit once: recorded before it is sent, and the job's id recorded before anything else."""
@@ -211,9 +222,12 @@ class Leader:
         return PendingUploads(original=upload, original_body=body, plan=self._plan(digest, now))
 
     def _plan(self, original_digest: str, now: datetime) -> tuple[PlannedRendition, ...]:
-        """The renditions beside the original; none where a predecessor may have died of encoding them."""
+        """The renditions beside the original; none where a predecessor may have died of encoding them.
+
+        Of a picture that is kept as it was made nobody is shown another form.
+        """
         attempt = self.attempt
-        if attempt.lead.intent is not None:
+        if attempt.lead.intent is not None or KINDS[attempt.request.kind].is_kept_as_made:
             return ()
         return plan_renditions(
             attempt.request, self.uploader.ahead, original_digest=original_digest, now=now, fence=attempt.lease.fence

@@ -104,10 +104,13 @@ class Uploader:
         # The picture first: whoever cancels the report must not lose it.
         is_held = self._hold(attempt)
         await report_store(self._ledger, attempt, error)
-        if is_held:
-            return
+        if not is_held:
+            await self.withdraw(attempt, "the store takes no pictures")
+
+    async def withdraw(self, attempt: Attempt, reason: str) -> None:
+        """End an attempt that made nothing; of one that was submitted before, the next caller goes on."""
         if attempt.unstored is None and attempt.lead.submit_no == 0:
-            await record_withdrawal(self._ledger, attempt)
+            await record_withdrawal(self._ledger, attempt, reason)
         else:
             await attempt.lease.release()
 

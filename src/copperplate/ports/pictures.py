@@ -73,6 +73,12 @@ class ProcessingProvider(Provider, Protocol):
 
     operations: Sequence[ProcessingModel]
 
+    async def prepare(self, inputs: Sequence[InputPicture]) -> None:
+        """Take what `submit` will be given, before it is recorded as a submit: nothing here is billed.
+
+        Repeated, it sends nothing twice. Raises what reading an input raises, and `ProviderFailed`, not billed.
+        """
+
 
 class OpenPicture(Protocol):
     """An original that is decoded once for all the renditions asked of it while it is open."""
