@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, NamedTuple, cast
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar, cast
 
 from copperplate.compose.installed import check_installed
 from copperplate.errors import Misconfigured
@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from copperplate.processing_models import ProcessingModel
     from copperplate.recipes.kinds import KindSpec
     from copperplate.settings import Settings
+
+
+T = TypeVar("T")
 
 
 def make_provider(kind: str, settings: Settings, clock: Clock) -> Provider | None:
@@ -98,6 +101,39 @@ def _make_openai(settings: Settings, clock: Clock, model: Model) -> Provider:
     )
 
 
+def _make_fal_processing(settings: Settings, clock: Clock, _: Model) -> ProcessingProvider:
+    if settings.fal_key is None:
+        raise Misconfigured("COPPERPLATE_PROVIDER=fal needs FAL_KEY.")
+    check_installed("fal_client", "fal")
+    from copperplate.adapters.fal.endpoints import ENDPOINTS
+    from copperplate.adapters.fal.processing import FalProcessing
+
+    return FalProcessing(
+        key=settings.fal_key,
+        clock=clock,
+        endpoints=chosen(settings, {endpoint.model.name: endpoint for endpoint in ENDPOINTS}),
+        queue_url=settings.fal_queue_url,
+        rest_url=settings.fal_rest_url,
+        acl=settings.fal_upload_acl,
+        retention=settings.job_retention,
+        result_hosts=settings.result_hosts,
+        seconds=settings.provider_deadline.total_seconds(),
+    )
+
+
+def chosen(settings: Settings, offered: Mapping[str, T]) -> tuple[T, ...]:
+    """What the setting names of what a provider offers, in its order; all of it where nothing is set.
+
+    Raises `Misconfigured` for a name that is not offered.
+    """
+    names = settings.process_models or tuple(offered)
+    if unknown := [name for name in names if name not in offered]:
+        raise Misconfigured(
+            f"COPPERPLATE_PROCESS_MODELS: nobody here has {unknown[0][:80]!r}. Offered: {', '.join(offered)}."
+        )
+    return tuple(offered[name] for name in names)
+
+
 # A name that is not here is an error, and never the painter.
 MAKERS: Final[Mapping[str, Callable[[Settings, Clock, Model], Provider]]] = {
     "painter": _make_painter,
@@ -105,4 +141,6 @@ MAKERS: Final[Mapping[str, Callable[[Settings, Clock, Model], Provider]]] = {
     "openai": _make_openai,
 }
 # Who makes pictures from pictures; OpenAI does not.
-PROCESSOR_MAKERS: Final[Mapping[str, Callable[[Settings, Clock, Model], ProcessingProvider]]] = {}
+PROCESSOR_MAKERS: Final[Mapping[str, Callable[[Settings, Clock, Model], ProcessingProvider]]] = {
+    "fal": _make_fal_processing,
+}
