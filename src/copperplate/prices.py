@@ -27,8 +27,7 @@ MEGAPIXEL: Final = 1_024 * 1_024
 LITELLM: Final = "litellm 1.109.1"
 FAL_PAGE: Final = "fal's page of the model"
 FAL_QUOTED: Final = "fal's price list, as others quote it"
-# "$0 per compute second" is no price: it is the unit's name before somebody filled in the amount.
-FAL_LISTED: Final = "fal's price list, as others quote it; fal's page says $0, which nobody believes"
+FAL_LISTED: Final = "fal's price list, as others quote it; $0 on fal's page is an unknown price"
 OPENAI_TOKENS: Final = "OpenAI's calculator of tokens, as its forum quotes it"
 
 

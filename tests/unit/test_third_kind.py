@@ -137,7 +137,7 @@ def test_deployment_starts_without_a_third_kind_that_nobody_makes() -> None:
     assert set(_make_kinds(settings, clock, stores)) == {"image", "memoji", "poster"}
     with pytest.raises(Misconfigured, match="Nobody makes images: set FAL_KEY"):
         _make_kinds(replace(settings, provider=None), clock, stores)
-    assert set(_make_kinds(replace(settings, provider=None, fal_key="k"), clock, stores)) == {"image"}
+    assert set(_make_kinds(replace(settings, provider=None, fal_key="k"), clock, stores)) == {"image", "processed"}
 
 
 def test_every_provider_that_can_be_named_has_its_maker_and_no_other_is_taken_for_the_painter() -> None:

@@ -34,8 +34,10 @@ def make_provider(kind: str, settings: Settings, clock: Clock) -> Provider | Non
         return None
     variable = spec.model_variable or "COPPERPLATE_PROVIDER"
     model = None if spec.model_variable is None else settings.value_of(spec.model_variable)
-    maker = (PROCESSOR_MAKERS if spec.has_inputs else MAKERS).get(name)
-    return None if maker is None else maker(settings, clock, Model(variable, model))
+    if spec.has_inputs and name not in PROCESSOR_MAKERS:
+        return None
+    makers = PROCESSOR_MAKERS if spec.has_inputs else MAKERS
+    return makers[name](settings, clock, Model(variable, model))
 
 
 def processing_models(kinds: Mapping[str, Kind]) -> Sequence[ProcessingModel]:

@@ -9,10 +9,9 @@ from typing import Final
 
 import httpx
 
+from copperplate.adapters.fal.over_queue import REST_URL
 from copperplate.errors import Uncollected
 
-QUEUE_URL: Final = "https://queue.fal.run"
-REST_URL: Final = "https://rest.fal.ai"
 FAL_HOSTS: Final = (".fal.media", "storage.googleapis.com")
 LOOPBACK: Final = frozenset({"127.0.0.1", "localhost", "::1"})
 

@@ -7,9 +7,8 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from copperplate import prices
-from copperplate.adapters.fal.addresses import QUEUE_URL, REST_URL, Addresses
 from copperplate.adapters.fal.endpoints import ENDPOINTS
-from copperplate.adapters.fal.over_queue import OverQueue
+from copperplate.adapters.fal.over_queue import QUEUE_URL, REST_URL, OverQueue
 from copperplate.adapters.lazy_client import LazyClient
 from copperplate.errors import InvalidRequest, ProviderFailed
 from copperplate.processing_models import MAX_RESULT_PIXELS, scaled
@@ -53,11 +52,15 @@ class FalProcessing(OverQueue):
         self.operations: Sequence[ProcessingModel] = tuple(endpoint.model for endpoint in endpoints)
         self.models: tuple[str, ...] = tuple(self._endpoints)
         self._clock = options["clock"]
-        self._addresses = Addresses(queue_url=options.get("queue_url", QUEUE_URL), rest_url=rest_url)
         self._uploads: LazyClient[Uploads] = LazyClient(
             "copperplate.adapters.fal.uploads",
             lambda module: module.Uploads(
-                self._addresses, key=options["key"], clock=self._clock, acl=acl, seconds=upload_seconds
+                key=options["key"],
+                clock=self._clock,
+                queue_url=options.get("queue_url", QUEUE_URL),
+                rest_url=rest_url,
+                acl=acl,
+                seconds=upload_seconds,
             ),
         )
         # By the digest of an input: where fal can load it, and until when we say so.
@@ -120,13 +123,14 @@ class FalProcessing(OverQueue):
         """An address that fal can load for a while: the picture's own, or that of an upload, made once."""
         # Asked each time: asking also notes who brought the picture.
         own = await picture.address()
-        if own is not None and self._addresses.can_load(own):
+        uploads = await self._uploads.get()
+        if own is not None and uploads.addresses.can_load(own):
             _remember(self._known, picture.digest, (own, self._clock.monotonic() + ADDRESS_SECONDS))
             return own
         while (known := self._find(picture.digest)) is None:
             is_joined = picture.digest in self._under_way
             try:
-                return (await self._under_way.run(picture.digest, lambda: self._upload(picture)))[0]
+                return (await self._under_way.run(picture.digest, lambda: self._upload(uploads, picture)))[0]
             except InvalidRequest:
                 # Its bytes may be here for us, and not for whoever began.
                 if not is_joined:
@@ -137,8 +141,7 @@ class FalProcessing(OverQueue):
         address, until = self._known.get(digest, ("", 0.0))
         return address if self._clock.monotonic() < until else None
 
-    async def _upload(self, picture: InputPicture) -> str:
-        uploads = await self._uploads.get()
+    async def _upload(self, uploads: Uploads, picture: InputPicture) -> str:
         clean = await picture.read()
         until = self._clock.monotonic() + ADDRESS_SECONDS
         address = await uploads.put(clean)

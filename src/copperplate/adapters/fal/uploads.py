@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING, Any, Final
 import httpx
 
 from copperplate.adapters.bounded_stream import PLAIN, Unreadable
+from copperplate.adapters.fal.addresses import Addresses
 from copperplate.adapters.fal.counted import count
 from copperplate.adapters.fal.faults import read_json, refused_upload
 from copperplate.errors import ProviderFailed, Uncollected
 from copperplate.failure_classes import FailureClass
 
 if TYPE_CHECKING:
-    from copperplate.adapters.fal.addresses import Addresses
     from copperplate.model import CleanPicture
     from copperplate.ports import Clock
 
@@ -34,8 +34,8 @@ _TOKEN_MARGIN: Final = timedelta(minutes=1)
 class Uploads:
     """fal's storage for one key. Nothing here is billed, and no address is in a message: whoever has one can read."""
 
-    def __init__(self, addresses: Addresses, *, key: str, clock: Clock, acl: str, seconds: float) -> None:
-        self._addresses = addresses
+    def __init__(self, *, key: str, clock: Clock, queue_url: str, rest_url: str, acl: str, seconds: float) -> None:
+        self.addresses = Addresses(queue_url=queue_url, rest_url=rest_url)
         self._key = key
         self._clock = clock
         self._seconds = seconds
@@ -99,7 +99,7 @@ class Uploads:
 
     async def _ask_rest(self, path: str, asked: dict[str, str], headers: dict[str, str]) -> dict[str, Any]:
         own = {**headers, "Authorization": f"Key {self._key}"}
-        return await self._ask("POST", f"{self._addresses.rest_url}{path}", json=asked, headers=own)
+        return await self._ask("POST", f"{self.addresses.rest_url}{path}", json=asked, headers=own)
 
     async def _ask(self, method: str, url: httpx.URL | str, **options: Any) -> dict[str, Any]:
         try:
@@ -112,7 +112,7 @@ class Uploads:
 
     def _checked(self, url: object) -> httpx.URL:
         try:
-            return self._addresses.of_upload(url)
+            return self.addresses.of_upload(url)
         except Uncollected as error:
             raise _not_taken(str(error)) from None
 
