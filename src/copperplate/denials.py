@@ -11,12 +11,15 @@ CopperplateError
 │   ├── InvalidSignature      the link's signature is not one of ours
 │   ├── SignatureExpired      the link's time is over
 │   ├── BatchNeedsName        a batch is for API keys, and for sign-ins with a name
+│   ├── AddressNeedsName      pictures are fetched by address for the same callers
 │   ├── WarmingNeedsKey       warming is for API keys
 │   ├── MemojiNeedsSignIn     memoji are paid by credits, which people have
 │   ├── NotOwner              somebody else asked for this batch
 │   └── InvalidEventToken     the token in the address does not permit to watch this
 ├── TooManyStreams            the process holds as many streams as it may; 503
 ├── TooManyStreamsOfAddress   this address follows as many streams as one may; 429
+├── TooManyFetches            the process fetches as many pictures as it may; 503
+├── TooManyFetchesOfCaller    this caller has as many pictures fetched as one may; 429
 ├── TooManyWrongKeys          this address sent too many wrong API keys; 429
 ├── TooManyOpenWishes         this caller has as many pictures promised as one may; 429
 ├── TakenDown                 the owner took the picture down; 410
@@ -163,6 +166,15 @@ class BatchNeedsName(Forbidden, code="batch_needs_name", title="A batch needs an
         super().__init__("Send an API key, or sign in with a name. One picture at a time is for everybody.")
 
 
+class AddressNeedsName(
+    Forbidden, code="address_needs_name", title="Fetching a picture needs an API key or a sign-in with a name"
+):
+    """Pictures are fetched by address for callers who can be named: this one signed in without saying who they are."""
+
+    def __init__(self) -> None:
+        super().__init__("Send the file itself, or an API key, or sign in with a name.")
+
+
 class WarmingNeedsKey(Forbidden, code="warming_needs_key", title="Warming needs an API key"):
     """Warming is spending ahead of need: whoever was given a key for it decides that, and nobody else."""
 
@@ -206,6 +218,26 @@ class TooManyStreamsOfAddress(
 
     def __init__(self, most: int) -> None:
         super().__init__(f"One address may follow {most} streams at once. Close one, or ask for the status instead.")
+
+
+class TooManyFetches(CopperplateError, code="too_many_fetches", status=503, title="Too many pictures are fetched here"):
+    """This process fetches as many pictures by address as it may."""
+
+    retry_after_seconds = 5
+
+    def __init__(self) -> None:
+        super().__init__("Send the file itself, or the address again after Retry-After.")
+
+
+class TooManyFetchesOfCaller(
+    CopperplateError, code="too_many_fetches_of_caller", status=429, title="Too many fetches for one caller"
+):
+    """This process fetches as many pictures for this caller as for one it may."""
+
+    retry_after_seconds = 5
+
+    def __init__(self, most: int) -> None:
+        super().__init__(f"{most} pictures are being fetched for you. Send the file itself, or this after Retry-After.")
 
 
 _MESSAGES: Final[Mapping[RefusalReason, str]] = {

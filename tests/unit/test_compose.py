@@ -16,7 +16,7 @@ from copperplate.adapters.memory.store import MemoryStore
 from copperplate.compose import make_provider, open_services
 from copperplate.compose.services import _make_kinds, _running
 from copperplate.errors import Misconfigured
-from copperplate.recipes.kinds import IMAGE, MEMOJI
+from copperplate.recipes.kinds import BUCKETS, KINDS
 from copperplate.services import require_provider
 from copperplate.settings import Settings
 
@@ -105,7 +105,7 @@ async def test_everything_that_was_opened_is_closed_at_the_end_whatever_fails(
 
     settings = Settings.from_env({"OPENAI_API_KEY": "k", "COPPERPLATE_PROVIDER": "painter"})
     clock = FakeClock()
-    stores = {bucket: MemoryStore(bucket, clock) for bucket in (IMAGE.bucket, MEMOJI.bucket)}
+    stores = {bucket: MemoryStore(bucket, clock) for bucket in BUCKETS}
     async with _running(settings, cast(Any, MemoryLedger(clock)), stores) as services:
         pass
     monkeypatch.setattr(type(services.coordinator), "shut_down", note("coordinator"))
@@ -116,15 +116,31 @@ async def test_everything_that_was_opened_is_closed_at_the_end_whatever_fails(
     with contextlib.nullcontext() if failing is None else pytest.raises(OSError, match="cannot be closed"):
         async with _running(settings, cast(Any, MemoryLedger(clock)), stores):
             pass
-    assert closed == ["coordinator", "provider", "provider", "verifier", "meter"]
+    assert closed == ["coordinator", *["provider"] * len(KINDS), "verifier", "meter"]
 
 
-def test_callers_wait_for_a_memoji_four_times_as_long_as_for_an_image() -> None:
+@pytest.mark.parametrize(("setting", "is_open"), [("0", False), ("1", True)])
+async def test_the_web_is_opened_for_pictures_by_address_only_where_the_owner_says_so(
+    setting: str, is_open: bool
+) -> None:
+    variables = {"OPENAI_API_KEY": "k", "COPPERPLATE_PROVIDER": "painter", "COPPERPLATE_PROCESS_URLS": setting}
+    clock = FakeClock()
+    stores = {bucket: MemoryStore(bucket, clock) for bucket in BUCKETS}
+    async with _running(Settings.from_env(variables), cast(Any, MemoryLedger(clock)), stores) as services:
+        fetches = services.processing.sources._fetches
+        assert (fetches is not None) is is_open
+    if fetches is not None:
+        web = cast(Any, fetches._web)
+        assert (web._ports, web._schemes, web._client.is_closed) == ((443,), ("https",), True)
+
+
+def test_callers_wait_for_a_memoji_four_times_as_long_as_for_an_image_and_twice_for_a_processed_picture() -> None:
     settings = Settings.from_env({"OPENAI_API_KEY": "k", "COPPERPLATE_WAIT_SECONDS": "7"})
     clock = FakeClock()
-    stores = {bucket: MemoryStore(bucket, clock) for bucket in (IMAGE.bucket, MEMOJI.bucket)}
+    stores = {bucket: MemoryStore(bucket, clock) for bucket in BUCKETS}
     kinds = _make_kinds(settings, clock, stores)
-    assert {name: kind.wait for name, kind in kinds.items()} == {"image": None, "memoji": timedelta(seconds=28)}
+    waits = {"image": None, "memoji": timedelta(seconds=28), "processed": timedelta(seconds=14)}
+    assert {name: kind.wait for name, kind in kinds.items()} == waits
 
 
 @pytest.mark.parametrize(("module", "extra"), [("PIL", "images"), ("psycopg_pool", "postgres")])

@@ -12,7 +12,9 @@ import ipaddress
 import logging
 import os
 import socket
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 import httpx
@@ -113,14 +115,15 @@ class JudgedTransport(httpx.AsyncBaseTransport):
         await self._inner.aclose()
 
     async def _judged(self, url: httpx.URL) -> list[str]:
+        host = _ascii_host(url)
         try:
             async with asyncio.timeout(RESOLVE_SECONDS):
-                found = await self._resolve(url.host, url.port or (443 if url.scheme == "https" else 80))
+                found = await self._resolve(host, url.port or (443 if url.scheme == "https" else 80))
         except (OSError, UnicodeError, TimeoutError) as error:
-            raise httpx.ConnectError(f"{url.host} cannot be resolved") from error
+            raise httpx.ConnectError(f"{host} cannot be resolved") from error
         for address in found:
             if not is_public(address):
-                raise AddressRefused(url.host, address)
+                raise AddressRefused(host, address)
         return list(dict.fromkeys(found))[:MAX_TRIED]
 
 
@@ -170,8 +173,13 @@ def _pinned(request: httpx.Request, address: str) -> httpx.Request:
         request.url.copy_with(host=address),
         headers=request.headers,
         stream=request.stream,
-        extensions={**request.extensions, "sni_hostname": request.url.host},
+        extensions={**request.extensions, "sni_hostname": _ascii_host(request.url)},
     )
+
+
+def _ascii_host(url: httpx.URL) -> str:
+    """The host as it goes over the wire: what is resolved, sent and compared with the certificate is one name."""
+    return url.raw_host.decode("ascii")
 
 
 def _origin(url: httpx.URL) -> tuple[str, str, int | None]:
@@ -179,5 +187,19 @@ def _origin(url: httpx.URL) -> tuple[str, str, int | None]:
 
 
 async def _resolve(host: str, port: int) -> list[str]:
-    answers = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    return _numeric(await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM))
+
+
+def resolver_of_its_own(threads: int) -> Resolve:
+    """A resolver in so many threads of its own: a name server that does not answer holds up nothing else."""
+    pool = ThreadPoolExecutor(threads, thread_name_prefix="lookup")
+
+    async def resolve(host: str, port: int) -> list[str]:
+        look_up = partial(socket.getaddrinfo, host, port, type=socket.SOCK_STREAM)
+        return _numeric(await asyncio.get_running_loop().run_in_executor(pool, look_up))
+
+    return resolve
+
+
+def _numeric(answers: Sequence[tuple[object, object, object, object, tuple[object, ...]]]) -> list[str]:
     return [str(answer[4][0]) for answer in answers]

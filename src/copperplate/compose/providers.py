@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar, cast
+from typing import TYPE_CHECKING, Final, NamedTuple, cast
 
 from copperplate.compose.installed import check_installed
 from copperplate.errors import Misconfigured
@@ -12,14 +12,12 @@ from copperplate.settings import PROVIDER_KEYS
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from copperplate.adapters.fal.endpoints import Endpoint
     from copperplate.generation.kinds import Kind
     from copperplate.ports import Clock, ProcessingProvider, Provider
     from copperplate.processing_models import ProcessingModel
     from copperplate.recipes.kinds import KindSpec
     from copperplate.settings import Settings
-
-
-T = TypeVar("T")
 
 
 def make_provider(kind: str, settings: Settings, clock: Clock) -> Provider | None:
@@ -68,6 +66,12 @@ def _make_painter(settings: Settings, clock: Clock, _: Model) -> Provider:
     return Painter(clock=clock, seconds=settings.painter.total_seconds())
 
 
+def _make_painter_processing(settings: Settings, clock: Clock, _: Model) -> ProcessingProvider:
+    from copperplate.adapters.painter.processing import PainterProcessing
+
+    return PainterProcessing(clock=clock, seconds=settings.painter.total_seconds())
+
+
 def _make_fal(settings: Settings, clock: Clock, model: Model) -> Provider:
     if settings.fal_key is None:
         raise Misconfigured("COPPERPLATE_PROVIDER=fal needs FAL_KEY.")
@@ -113,7 +117,7 @@ def _make_fal_processing(settings: Settings, clock: Clock, _: Model) -> Processi
     return FalProcessing(
         key=settings.fal_key,
         clock=clock,
-        endpoints=chosen(settings, {endpoint.model.name: endpoint for endpoint in ENDPOINTS}),
+        endpoints=_chosen(settings.process_models, ENDPOINTS),
         queue_url=settings.fal_queue_url,
         rest_url=settings.fal_rest_url,
         acl=settings.fal_upload_acl,
@@ -123,17 +127,14 @@ def _make_fal_processing(settings: Settings, clock: Clock, _: Model) -> Processi
     )
 
 
-def chosen(settings: Settings, offered: Mapping[str, T]) -> tuple[T, ...]:
-    """What the setting names of what a provider offers, in its order; all of it where nothing is set.
-
-    Raises `Misconfigured` for a name that is not offered.
-    """
-    names = settings.process_models or tuple(offered)
-    if unknown := [name for name in names if name not in offered]:
+def _chosen(names: Sequence[str] | None, endpoints: Sequence[Endpoint]) -> tuple[Endpoint, ...]:
+    """The endpoints of these names, in their order; all of them where none are named. Raises `Misconfigured`."""
+    offered = {endpoint.model.name: endpoint for endpoint in endpoints}
+    if unknown := [name for name in names or () if name not in offered]:
         raise Misconfigured(
             f"COPPERPLATE_PROCESS_MODELS: nobody here has {unknown[0][:80]!r}. Offered: {', '.join(offered)}."
         )
-    return tuple(offered[name] for name in names)
+    return tuple(offered[name] for name in names or offered)
 
 
 # A name that is not here is an error, and never the painter.
@@ -144,5 +145,6 @@ MAKERS: Final[Mapping[str, Callable[[Settings, Clock, Model], Provider]]] = {
 }
 # Who makes pictures from pictures; OpenAI does not.
 PROCESSOR_MAKERS: Final[Mapping[str, Callable[[Settings, Clock, Model], ProcessingProvider]]] = {
+    "painter": _make_painter_processing,
     "fal": _make_fal_processing,
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import ssl
 from typing import TYPE_CHECKING
 
 from copperplate.access.api_keys import KeyRing
@@ -20,7 +21,7 @@ from copperplate.generation.timings import Timings
 from copperplate.imaging.pillow_images import PillowImages
 from copperplate.processing.service import Processing
 from copperplate.processing.sources import Sources
-from copperplate.recipes.kinds import KINDS
+from copperplate.recipes.kinds import KINDS, PROCESSED
 from copperplate.services import Services, require_provider
 from copperplate.serving.drawn_placeholders import DrawnPlaceholders
 from copperplate.serving.event_tokens import EventTokens
@@ -34,12 +35,16 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
 
     from copperplate.adapters.ledger.sql_ledger import SqlLedger
+    from copperplate.adapters.picture_sources import Web
     from copperplate.compose.backends import Stores
     from copperplate.ports import Cleaner, Clock, Images
+    from copperplate.ports.sources import PictureSource
     from copperplate.services import WholeLedger
     from copperplate.settings import Settings
 
 DRAIN_SECONDS = 10.0
+# For a picture that a caller names by its address.
+FETCH_SECONDS = 20.0
 
 
 @contextlib.asynccontextmanager
@@ -71,6 +76,7 @@ def _with_disk_cache(settings: Settings, stores: Stores) -> Stores:
 async def _running(settings: Settings, ledger: SqlLedger, stores: Stores) -> AsyncIterator[Services]:
     clock = SystemClock()
     images = make_images(settings)
+    web = _make_web() if settings.process_urls else None
     services = assemble(
         settings,
         clock=clock,
@@ -79,6 +85,7 @@ async def _running(settings: Settings, ledger: SqlLedger, stores: Stores) -> Asy
         stores=stores,
         images=images,
         cleaner=images,
+        web=web,
         timings=Timings(
             lease=settings.lease,
             heartbeat=settings.heartbeat,
@@ -90,6 +97,8 @@ async def _running(settings: Settings, ledger: SqlLedger, stores: Stores) -> Asy
     async with contextlib.AsyncExitStack() as stack:
         # Closed in reverse, each of them also where the one before it fails.
         stack.callback(images.close)
+        if web is not None:
+            stack.push_async_callback(web.close)
         stack.push_async_callback(services.request_meter.close)
         stack.push_async_callback(services.verifier.close)
         for kind in services.kinds.values():
@@ -97,6 +106,15 @@ async def _running(settings: Settings, ledger: SqlLedger, stores: Stores) -> Asy
         stack.push_async_callback(services.renditions.close)
         stack.push_async_callback(services.shut_down, within_seconds=DRAIN_SECONDS)
         yield services
+
+
+def _make_web() -> Web:
+    """Where pictures are fetched from by address: port 443 of public hosts, for less than a request may take."""
+    check_installed("httpx", "fal")
+    from copperplate.adapters.picture_sources import Web, make_web_client
+
+    client = make_web_client(ssl.create_default_context())
+    return Web(client, PROCESSED.max_bytes, ports=(443,), seconds=FETCH_SECONDS)
 
 
 def make_images(settings: Settings) -> PillowImages:
@@ -115,8 +133,9 @@ def assemble(  # noqa: PLR0913 - each adapter once
     images: Images,
     cleaner: Cleaner,
     timings: Timings,
+    web: PictureSource | None = None,
 ) -> Services:
-    """The core over these adapters. The caller closes what it opened."""
+    """The core over these adapters; without `web` nothing is fetched by address. The caller closes what it opened."""
     coordinator = Coordinator(
         ledger=ledger,
         kinds=kinds,
@@ -128,7 +147,7 @@ def assemble(  # noqa: PLR0913 - each adapter once
     )
     providers = {name: kind.provider for name, kind in kinds.items()}
     gate = Gate(settings=settings, kinds=kinds, clock=clock)
-    sources = Sources(ledger=ledger, cleaner=cleaner, stores=stores, clock=clock)
+    sources = Sources(ledger=ledger, cleaner=cleaner, stores=stores, clock=clock, web=web)
     work = WorkStep(
         ledger=ledger,
         coordinator=coordinator,

@@ -131,6 +131,22 @@ class Processing:
             await source.note()
         return found
 
+    async def wait_for(self, request: PictureRequest, caller: Caller) -> LookupResult:
+        """The result, waited for as long as it takes: for a tool that stays. Nothing is promised.
+
+        The request names its input. Raises what `Coordinator.find` raises.
+        """
+        permit, charge = self._permit_of(request, caller)
+        options = LookupOptions(permit=permit, charge=charge, is_patient=True)
+        started = self._clock.monotonic()
+        outcome = Outcome.FAILED
+        try:
+            found = await self._find_stored(request, options)
+            outcome = found.outcome
+        finally:
+            self._meter.count(request, outcome, size_bytes=0, seconds=self._clock.monotonic() - started)
+        return found
+
     async def look(self, request: PictureRequest) -> Entry | None:
         """The stored result, verified against the store; None where there is none. Raises `TakenDown`."""
         for _ in range(FINDS):

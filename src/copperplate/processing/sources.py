@@ -17,10 +17,11 @@ from copperplate.denials import TakenDown
 from copperplate.errors import ObjectMissing
 from copperplate.generation.digests import digest_of
 from copperplate.model import CleanPicture, Gone, Hit, InputPicture, PictureFormat, Size
+from copperplate.processing.fetches import Fetches
 from copperplate.recipes.kinds import KINDS, PROCESSED
 from copperplate.recipes.objects import object_path
 from copperplate.recipes.processed import source_of, with_source
-from copperplate.source_errors import SourceUnknown
+from copperplate.source_errors import SourceNotFetched, SourceUnknown
 from copperplate.source_pictures import KeptInput, Parent, SourcePicture
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from copperplate.access.caller import Caller
     from copperplate.model import Entry, PictureRequest
     from copperplate.ports import Cleaner, Clock, CreditLedger, KeptPictures, Ledger, ObjectStore, SourcePictures
+    from copperplate.ports.sources import PictureSource
     from copperplate.source_pictures import KnownSource
 
     class SourceLedger(Ledger, CreditLedger, KeptPictures, SourcePictures, Protocol):
@@ -39,6 +41,7 @@ if TYPE_CHECKING:
 # So long a provider may load an input by its address: queues are longer than calls.
 ADDRESS_VALID: Final = timedelta(hours=1)
 _UNKNOWN: Final = "No such picture is known here, or it is not for you to process. Send the file itself."
+_NO_ADDRESSES: Final = "Pictures are not fetched by address here (COPPERPLATE_PROCESS_URLS). Send the file itself."
 _GONE: Final = "The bytes of this picture are not here any more. Send the file itself."
 
 
@@ -59,15 +62,25 @@ class Source:
 
 
 class Sources:
-    """Reads pictures that are brought as bytes, by the key of a kept picture, or for a wish by their digest."""
+    """Reads pictures that are brought as bytes, by address or by the key of a kept one, or for a wish by their digest.
+
+    `web` is where pictures are fetched from by address; None: they are not.
+    """
 
     def __init__(
-        self, *, ledger: SourceLedger, cleaner: Cleaner, stores: Mapping[str, ObjectStore], clock: Clock
+        self,
+        *,
+        ledger: SourceLedger,
+        cleaner: Cleaner,
+        stores: Mapping[str, ObjectStore],
+        clock: Clock,
+        web: PictureSource | None = None,
     ) -> None:
         self._ledger = ledger
         self._cleaner = cleaner
         self._stores = stores
         self._clock = clock
+        self._fetches = None if web is None else Fetches(web)
 
     @property
     def store(self) -> ObjectStore:
@@ -94,6 +107,16 @@ class Sources:
             digest=digest, format=clean.source_format, size=clean.size, size_bytes=len(body), parent=parent
         )
         return self._source(picture, owner, None, _in_memory(_always(clean)))
+
+    async def of_url(self, url: str, caller: Caller) -> Source:
+        """The picture at an https address, as if its bytes were sent: only they tell which picture it is.
+
+        Whoever may have nothing made must not come here: what is fetched is not free. Raises `SourceNotFetched`, what
+        `Fetches.fetch` raises, and as `of_bytes` does.
+        """
+        if self._fetches is None:
+            raise SourceNotFetched(_NO_ADDRESSES)
+        return await self.of_bytes(await self._fetches.fetch(url, caller), caller)
 
     async def of_kept(self, name: str, caller: Caller) -> Source:
         """A picture that is kept here, by its key or another of its names; nothing is uploaded.
