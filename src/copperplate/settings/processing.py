@@ -39,8 +39,8 @@ class ProcessingSettings(AccessSettings):
         "COPPERPLATE_PROCESS_MODELS",
         formats.model_names,
         None,
-        "Which models of fal process pictures, by name with a comma between. The first of an operation is its default; an "
-        "operation without one is not offered.",
+        "Which models of fal process pictures, by name with a comma between. The first of an operation is its default; "
+        "an operation without one is not offered.",
         example="fal-ai/birefnet/v2,fal-ai/esrgan,fal-ai/codeformer",
         unset="all of them",
     )
