@@ -100,7 +100,7 @@ async def test_a_third_kind_is_counted_in_statistics_metrics_and_cleanup() -> No
         assert set(told["savings"]) == {"image", "memoji", "processed", "poster"}
         families = {family.name: family for family in text_string_to_metric_families(metrics.text)}
         kept = {sample.labels["kind"]: sample.value for sample in families["copperplate_pictures"].samples}
-        assert kept == {"image": 0, "memoji": 0, "poster": 1}
+        assert kept == {"image": 0, "memoji": 0, "processed": 0, "poster": 1}
         assert (counted["images"], counted["memoji"], counted["posters"]) == (0, 0, 0)
 
 
