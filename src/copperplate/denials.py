@@ -11,8 +11,8 @@ CopperplateError
 │   ├── InvalidSignature      the link's signature is not one of ours
 │   ├── SignatureExpired      the link's time is over
 │   ├── BatchNeedsName        a batch is for API keys, and for sign-ins with a name
-│   ├── AddressNeedsName      pictures are fetched by address for the same callers
 │   ├── UploadNeedsName       direct uploads are for API keys, and for sign-ins with a name
+│   ├── AddressNeedsName      pictures are fetched by address for the same callers
 │   ├── WarmingNeedsKey       warming is for API keys
 │   ├── MemojiNeedsSignIn     memoji are paid by credits, which people have
 │   ├── NotOwner              somebody else asked for this batch
@@ -167,15 +167,6 @@ class BatchNeedsName(Forbidden, code="batch_needs_name", title="A batch needs an
         super().__init__("Send an API key, or sign in with a name. One picture at a time is for everybody.")
 
 
-class AddressNeedsName(
-    Forbidden, code="address_needs_name", title="Fetching a picture needs an API key or a sign-in with a name"
-):
-    """Pictures are fetched by address for callers who can be named: this one signed in without saying who they are."""
-
-    def __init__(self) -> None:
-        super().__init__("Send the file itself, or an API key, or sign in with a name.")
-
-
 class UploadNeedsName(
     Forbidden, code="upload_needs_name", title="A direct upload needs an API key or a sign-in with a name"
 ):
@@ -185,6 +176,15 @@ class UploadNeedsName(
         super().__init__(
             "Send an API key, or sign in with a name. Smaller files are for everybody: send the file itself."
         )
+
+
+class AddressNeedsName(
+    Forbidden, code="address_needs_name", title="Fetching a picture needs an API key or a sign-in with a name"
+):
+    """Pictures are fetched by address for callers who can be named: this one signed in without saying who they are."""
+
+    def __init__(self) -> None:
+        super().__init__("Send the file itself, or an API key, or sign in with a name.")
 
 
 class WarmingNeedsKey(Forbidden, code="warming_needs_key", title="Warming needs an API key"):

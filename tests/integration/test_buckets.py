@@ -43,6 +43,8 @@ values ('poster', 'poster-images', false, true, 1000000, interval '7 days')
 BUCKETS = [
     ("generated-images", True, MAX_BODY_BYTES, PICTURES),
     ("memoji-images", True, 5 * 1024 * 1024, PICTURES),
+    # Private: what is to be processed may be uploaded to it.
+    ("processed-images", False, MAX_BODY_BYTES, [*PICTURES, "image/gif"]),
 ]
 
 

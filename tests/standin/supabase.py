@@ -30,11 +30,7 @@ HOP_BY_HOP = {"connection", "keep-alive", "transfer-encoding", "host", "content-
 METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
 OPEN_PATHS = ("/storage/v1/object/public/", "/auth/v1/.well-known/")
 # Their tokens are what permits them.
-SIGNED = {
-    "GET": "/storage/v1/object/sign/",
-    "HEAD": "/storage/v1/object/sign/",
-    "PUT": "/storage/v1/object/upload/sign/",
-}
+SIGNED = {"GET": "/storage/v1/object/sign/", "PUT": "/storage/v1/object/upload/sign/"}
 SECRET_KEY = "sb_secret_for-tests-only_0123456789abcdef"
 PUBLISHABLE_KEY = "sb_publishable_for-tests-only_0123456789"
 

@@ -85,7 +85,7 @@ async def gated() -> AsyncIterator[Gated]:
     await services.request_meter.close()
 
 
-async def send(client: httpx.AsyncClient, path: str = UP, body: bytes = PICTURE, **headers: str) -> httpx.Response:
+async def send(client: httpx.AsyncClient, path: str = UP, body: bytes = PICTURE, /, **headers: str) -> httpx.Response:
     """The bytes alone."""
     sent = {name.replace("_", "-"): value for name, value in headers.items()}
     return await client.post(path, content=body, headers={**PNG, **sent})

@@ -105,7 +105,6 @@ TABLE: Final[dict[str, tuple[Asked, ...]]] = {
     ),
     FACES: (_picture(FACES, b"one"), _picture(FACES, b"two", prefer="wait=9"), _form(FACES, b"three")),
     "/api/process": (_at("/api/process"),),
-    "/api/process/uploads": (Asked(path="/api/process/uploads", body={"content_type": "image/png", "size_bytes": 9}),),
     "/api/process/{sha256}": (_at(f"/api/process/{KEY}"), _at("/api/process/blur")),
     "/api/process/{operation}/{sha256}": (_at(f"{UPSCALE}/{KEY}?scale=3"), _at(f"{FACES}/{KEY}", accept="image/*")),
     KEPT: (
@@ -143,6 +142,9 @@ TABLE: Final[dict[str, tuple[Asked, ...]]] = {
     "/storage/v1/object/public/{bucket}/{path:path}": (
         _at(f"/storage/v1/object/public/generated-images/2026/11/{KEY}.png"),
         _at(f"/storage/v1/object/public/memoji-images/2026/11/{KEY}.png"),
+    ),
+    "/storage/v1/object/sign/{bucket}/{path:path}": (
+        _at(f"/storage/v1/object/sign/processed-images/2026/11/{KEY}.png?token=4102444800.{'A' * 43}"),
     ),
     "/metrics": (_at("/metrics"), _at("/metrics", authorization=f"Bearer {METRICS_TOKEN}")),
     "/readyz": (_at("/readyz"),),

@@ -43,10 +43,10 @@ if TYPE_CHECKING:
 ADDRESS_VALID: Final = timedelta(hours=1)
 _UNKNOWN: Final = "No such picture is known here, or it is not for you to process. Send the file itself."
 _NO_PARENT: Final = "No such parent is known here, or it is not for you to see. Send the file without it."
-_NO_ADDRESSES: Final = "Pictures are not fetched by address here (COPPERPLATE_PROCESS_URLS). Send the file itself."
 _NO_UPLOAD: Final = (
     "Nothing was uploaded there, or not by you, or it is more than a day old. Ask for a new address, or send the file."
 )
+_NO_ADDRESSES: Final = "Pictures are not fetched by address here (COPPERPLATE_PROCESS_URLS). Send the file itself."
 _GONE: Final = "The bytes of this picture are not here any more. Send the file itself."
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from copperplate.access.object_tokens import name_upload
-from copperplate.access.owners import owner_of
+from copperplate.access.owners import named_owner
 from copperplate.denials import UploadNeedsName
 from copperplate.recipes.kinds import PROCESSED
 from copperplate.source_errors import NoDirectUploads, PictureTooLarge, UnsupportedPicture
@@ -35,17 +35,20 @@ _SEND_IT: Final = (
 )
 
 
+def uploader(caller: Caller) -> str:
+    """Whose the upload is. Raises `Unauthorized` for a caller nobody knows, `UploadNeedsName` for a nameless one."""
+    return named_owner(caller, what="A direct upload", denial=UploadNeedsName)
+
+
 async def offer_upload(
     store: ObjectStore, caller: Caller, *, media_type: str, size_bytes: int, clock: Clock
 ) -> tuple[str, UploadAddress]:
     """A new name in `store`, and where the caller may upload a file to it; `Sources.of_upload` reads it for them alone.
 
-    Nothing is written down here: the name itself shows whose it is. Raises `UploadNeedsName`, `UnsupportedPicture`,
+    Nothing is written down here: the name itself shows whose it is. Raises as `uploader` does, `UnsupportedPicture`,
     `PictureTooLarge`, `NoDirectUploads`, and what the store raises.
     """
-    owner, ending = owner_of(caller), ENDINGS.get(media_type)
-    if owner is None:
-        raise UploadNeedsName
+    owner, ending = uploader(caller), ENDINGS.get(media_type)
     if ending is None:
         raise UnsupportedPicture(_NOT_TAKEN)
     if size_bytes > MAX_UPLOAD_BYTES:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import timedelta
+from decimal import Decimal
 from typing import TYPE_CHECKING
 from uuid import UUID
 
@@ -29,7 +30,7 @@ CUT_OUT = ProcessingModel(name="painter/cut-out", operation=Operation.REMOVE_BAC
 ENLARGE = ProcessingModel(
     name="painter/enlarge",
     operation=Operation.UPSCALE,
-    parameters=(NumberParameter(name="scale", default=2, least=1, most=4),),
+    parameters=(NumberParameter(name="scale", default=Decimal(2), least=Decimal(1), most=Decimal(4)),),
 )
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from fastapi import APIRouter, Depends, Request, Response
 
-from copperplate.errors import InvalidBody, Unauthorized
+from copperplate.errors import InvalidBody
 from copperplate.http.api import preflight
 from copperplate.http.bodies import read_json_object
 from copperplate.http.callers import caller_of
@@ -14,7 +14,7 @@ from copperplate.http.dependencies import PROBLEMS, ServicesDep, no_store
 from copperplate.http.openapi import API_KEY, SESSION
 from copperplate.http.parameters import refuse_unknown, refuse_unknown_members
 from copperplate.http.schemas.uploads import UploadAnswer, UploadWish
-from copperplate.processing.uploads import offer_upload
+from copperplate.processing.uploads import offer_upload, uploader
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -25,7 +25,6 @@ BODY: Final[dict[str, Any]] = {
     "required": True,
     "content": {"application/json": {"schema": UploadWish.model_json_schema()}},
 }
-_NAME: Final = "A direct upload needs an API key, or a sign-in with a name. Or send the file itself."
 _CONTENT_TYPE: Final = "content_type is the media type of the file, as in image/jpeg."
 _SIZE: Final = "size_bytes is the number of bytes that the file has, at least 1."
 
@@ -46,8 +45,7 @@ async def start_upload(request: Request, services: ServicesDep) -> UploadAnswer:
     """
     refuse_unknown(request.scope)
     caller = await caller_of(request.scope, services)
-    if caller.is_unknown:
-        raise Unauthorized(_NAME)
+    uploader(caller)
     services.processing.require_may_spend(caller)
     media_type, size_bytes = _read_wish(await read_json_object(request))
     store = services.processing.sources.store
