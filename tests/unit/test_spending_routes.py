@@ -121,9 +121,7 @@ TABLE: Final[dict[str, tuple[Asked, ...]]] = {
     "/storage/v1/object/sign/{bucket}/{path:path}": (
         _at(f"/storage/v1/object/sign/processed-images/2026/11/{KEY}.png?token=4102444800.{'A' * 43}"),
     ),
-    "/api/process/uploads": (
-        Asked(path="/api/process/uploads", body={"content_type": "image/png", "size_bytes": 9}),
-    ),
+    "/api/process/uploads": (Asked(path="/api/process/uploads", body={"content_type": "image/png", "size_bytes": 9}),),
     "/metrics": (_at("/metrics"), _at("/metrics", authorization=f"Bearer {METRICS_TOKEN}")),
     "/readyz": (_at("/readyz"),),
     "/healthz": (_at("/healthz"),),
