@@ -15,6 +15,7 @@ from copperplate.cli import (
     importing,
     keys,
     prices,
+    process,
     serve,
     sign,
     takedowns,
@@ -82,6 +83,7 @@ def build_parser() -> argparse.ArgumentParser:
     database.add_stats(commands)
     work.add(commands)
     importing.add(commands)
+    process.add(commands)
     care.add(commands)
     warm.add(commands)
     takedowns.add(commands)
