@@ -13,6 +13,7 @@ from copperplate.cli import (
     doctor,
     explain,
     importing,
+    importing_processed,
     keys,
     prices,
     process,
@@ -84,6 +85,7 @@ def build_parser() -> argparse.ArgumentParser:
     work.add(commands)
     importing.add(commands)
     process.add(commands)
+    importing_processed.add(commands)
     care.add(commands)
     warm.add(commands)
     takedowns.add(commands)
