@@ -33,10 +33,10 @@ async def purge(  # noqa: PLR0913 - the choices of one command
 
     Answers `generations`, `images`, `bytes`, `children`, what was made from them, which goes only with children, and
     `pinned`: the generations that were left, as they are pinned. A dry run with children has their `tree`, the first
-    200 generations of it. A purge without children counts them only in a dry run. Every hit asks the ledger first, so no
-    process has to be told. An object that a store does not remove is left to the next cleanup. Raises
-    `LedgerUnavailable`, and purging again goes on; what the first CDN that failed says, once all were asked: its copies
-    end with their hour.
+    200 generations of it. A purge without children counts them only in a dry run, and tells of none where there is
+    none. Every hit asks the ledger first, so no process has to be told. An object that a store does not remove is left
+    to the next cleanup. Raises `LedgerUnavailable`, and purging again goes on; what the first CDN that failed says, once
+    all were asked: its copies end with their hour.
     """
     sums, keys, objects = Counter[str](), list[str](), list[tuple[str, str]]()
     try:
@@ -61,7 +61,7 @@ async def purge(  # noqa: PLR0913 - the choices of one command
             if is_dry_run or not batch.has_more:
                 figures: dict[str, Any] = {name: sums[name] for name in ("generations", "images", "bytes")}
                 figures["pinned"] = sums["pinned"] + batch.pinned
-                if is_dry_run or with_children:
+                if with_children or sums["children"]:
                     figures["children"] = sums["children"]
                 if is_dry_run and with_children:
                     figures["tree"] = [asdict(node) for node in batch.tree]
