@@ -723,6 +723,10 @@ $statement$-- Few rows, for a cleanup to look at.
 create index generation_status_pinned_idx
 on public.generation_status (prompt_hash)
 where pinned_at is not null$statement$,
+$statement$-- What is made from a source picture, by its digest.
+create index generation_status_source_idx
+on public.generation_status ((recipe ->> 'source'))
+where kind = 'processed'$statement$,
 $statement$comment on table public.generation_status is
 'One row per generation: who makes it, how far it got, what it cost, who asked for it.
 Row-level security is on without a policy: only service_role and the owner see rows.'$statement$,
@@ -7228,6 +7232,7 @@ declare
     v_archived bigint;
     v_keys text[];
     v_reached text;
+    v_forgotten bigint := 0;
     v_answer jsonb;
 begin
     -- First: what is archived is kept for good, whatever else is asked.
@@ -7237,12 +7242,16 @@ begin
     from copperplate.lock_old_generations(v_rules, v_cutoff, p_after, p_limit) as l;
     v_answer := copperplate.remove_old_entries(v_rules, v_cutoff, v_keys)
         || jsonb_build_object('archived', v_archived);
+    if p_kind = 'processed' then
+        v_forgotten := copperplate.forget_old_sources(v_cutoff, p_limit);
+    end if;
     if p_after is null then
         return v_answer;
     end if;
-    -- While there is more to archive, the end is not the end: the last page is looked at again.
-    return v_answer
-        || jsonb_build_object('reached', coalesce(v_reached, case when v_archived = p_limit then p_after end));
+    -- While there is more to archive or to forget, the end is not the end: the last page is looked at again.
+    return v_answer || jsonb_build_object(
+        'reached', coalesce(v_reached, case when p_limit in (v_archived, v_forgotten) then p_after end)
+    );
 end;
 $$$statement$,
 $statement$comment on function public.cleanup_entries(text, integer, text, interval, bigint, bigint) is
@@ -9140,6 +9149,385 @@ $statement$revoke all on function copperplate.forget_wishes_of(uuid) from public
 $statement$grant execute on function copperplate.forget_wishes_of(uuid) to service_role$statement$
 ]);
 
+select pg_temp.apply_migration('20261120000866', 'create_source_pictures', array[
+$statement$-- Pictures that somebody brought to be processed, by the digest of their bytes as they came, and who had those bytes.
+create table copperplate.source_pictures (
+    digest text not null,
+    format text not null,
+    -- Upright, in px.
+    width integer not null,
+    height integer not null,
+    size_bytes bigint not null,
+    -- A clean copy in the store, for whoever processes it later. Nothing else names the object.
+    kept_path text,
+    kept_digest text,
+    kept_format text,
+    kept_at timestamptz,
+    -- The generation whose picture it comes from: its very bytes, or a rectangle of it.
+    parent_key text,
+    relation text,
+    -- Left, top, width and height of the rectangle, in px.
+    crop integer[],
+    created_at timestamptz not null,
+    last_used_at timestamptz not null,
+    constraint source_pictures_pkey primary key (digest),
+    constraint source_pictures_digest_is_sha256 check (digest ~ '^[0-9a-f]{64}$'),
+    constraint source_pictures_format_is_known check (format in ('jpg', 'png', 'webp', 'avif', 'gif')),
+    constraint source_pictures_is_a_picture check (size_bytes > 0 and width > 0 and height > 0),
+    constraint source_pictures_kept_is_whole check (
+        num_nulls(kept_path, kept_digest, kept_format, kept_at) in (0, 4)
+    ),
+    constraint source_pictures_kept_path_is_dated_sha256
+    check (kept_path ~ '^[0-9]{4}/[0-9]{2}/[0-9a-f]{64}[.](jpg|png|webp)$'),
+    constraint source_pictures_kept_digest_is_sha256 check (kept_digest ~ '^[0-9a-f]{64}$'),
+    constraint source_pictures_kept_format_is_known check (kept_format in ('jpg', 'png', 'webp')),
+    constraint source_pictures_parent_is_sha256 check (parent_key ~ '^[0-9a-f]{64}$'),
+    constraint source_pictures_parent_has_relation check ((parent_key is null) = (relation is null)),
+    constraint source_pictures_relation_is_known check (relation in ('same', 'cropped')),
+    constraint source_pictures_cropped_has_rectangle check (
+        (relation is not distinct from 'cropped') = (crop is not null)
+    ),
+    constraint source_pictures_crop_is_rectangle check (
+        array_length(crop, 1) = 4 and array_position(crop, null) is null
+        and crop[1] >= 0 and crop[2] >= 0 and crop[3] > 0 and crop[4] > 0
+    )
+) with (fillfactor = 80)$statement$,
+$statement$create index source_pictures_parent_idx on copperplate.source_pictures (parent_key) where parent_key is not null$statement$,
+$statement$create index source_pictures_last_used_idx on copperplate.source_pictures (last_used_at)$statement$,
+$statement$comment on table copperplate.source_pictures is
+'One row per picture that was brought to be processed, by the SHA-256 of its bytes as they came.
+Row-level security is on without a policy: only service_role and the owner see rows.'$statement$,
+$statement$alter table copperplate.source_pictures enable row level security$statement$,
+$statement$revoke all on table copperplate.source_pictures from public, anon, authenticated, service_role$statement$,
+$statement$grant select, insert, update, delete on table copperplate.source_pictures to service_role$statement$,
+$statement$create table copperplate.source_owners (
+    digest text not null,
+    -- As budgets name payers: key:<id> or user:<id>.
+    owner text not null,
+    created_at timestamptz not null,
+    constraint source_owners_pkey primary key (digest, owner),
+    constraint source_owners_digest_fkey foreign key (digest)
+    references copperplate.source_pictures (digest) on delete cascade,
+    constraint source_owners_owner_is_named check (owner ~ '^(key|user):.{1,100}$')
+)$statement$,
+$statement$create index source_owners_owner_idx on copperplate.source_owners (owner)$statement$,
+$statement$comment on table copperplate.source_owners is
+'Who had the bytes of a source picture: they alone are told where its results are.
+Row-level security is on without a policy: only service_role and the owner see rows.'$statement$,
+$statement$alter table copperplate.source_owners enable row level security$statement$,
+$statement$revoke all on table copperplate.source_owners from public, anon, authenticated, service_role$statement$,
+$statement$grant select, insert, update, delete on table copperplate.source_owners to service_role$statement$,
+$statement$create function copperplate.source_is_taken_down(p_digest text)
+returns boolean
+language sql
+stable
+security invoker
+set search_path = ''
+as $$
+    select
+        copperplate.is_taken_down(p_digest)
+        or exists (
+            select
+            from copperplate.source_pictures as s
+            inner join copperplate.takedowns as t on s.parent_key = t.generation_key
+            where s.digest = p_digest
+        );
+$$$statement$,
+$statement$comment on function copperplate.source_is_taken_down(text) is
+'Whether there is a tombstone of a source picture, by its digest, or of the picture that it comes from.'$statement$,
+$statement$revoke all on function copperplate.source_is_taken_down(text) from public, anon, authenticated$statement$,
+$statement$grant execute on function copperplate.source_is_taken_down(text) to service_role$statement$,
+$statement$create function public.find_source(p_digest text, p_owner text default null)
+returns jsonb
+language sql
+stable
+security invoker
+set search_path = ''
+as $$
+    select jsonb_build_object(
+        'digest', s.digest, 'format', s.format, 'width', s.width, 'height', s.height, 'size_bytes', s.size_bytes,
+        'parent_key', s.parent_key, 'crop', s.crop,
+        'kept_path', s.kept_path, 'kept_digest', s.kept_digest, 'kept_format', s.kept_format,
+        'is_owned', exists (
+            select from copperplate.source_owners as o where o.digest = s.digest and o.owner = p_owner
+        ),
+        'is_taken_down', copperplate.source_is_taken_down(s.digest)
+    )
+    from copperplate.source_pictures as s
+    where s.digest = p_digest;
+$$$statement$,
+$statement$comment on function public.find_source(text, text) is
+'What is known of the source picture with that SHA-256, and whether p_owner had its bytes; null where it is unknown.'$statement$,
+$statement$revoke all on function public.find_source(text, text) from public, anon, authenticated$statement$,
+$statement$grant execute on function public.find_source(text, text) to service_role$statement$,
+$statement$create function public.note_source(
+    p_digest text,
+    p_format text,
+    p_width integer,
+    p_height integer,
+    p_size_bytes bigint,
+    p_owner text default null,
+    p_parent_key text default null,
+    p_crop integer[] default null
+)
+returns jsonb
+language plpgsql
+volatile
+security invoker
+set search_path = ''
+as $$
+declare
+    v_now timestamptz := copperplate.clock();
+    v_relation text := case
+        when p_parent_key is null then null
+        when p_crop is null then 'same'
+        else 'cropped'
+    end;
+    v_known jsonb;
+begin
+    perform copperplate.hold_user(jsonb_build_object('budgets', array[jsonb_build_object('name', p_owner)]));
+    insert into copperplate.source_pictures as s (
+        digest, format, width, height, size_bytes, parent_key, relation, crop, created_at, last_used_at
+    )
+    values (
+        p_digest, p_format, p_width, p_height, p_size_bytes, p_parent_key, v_relation, p_crop, v_now, v_now
+    )
+    on conflict (digest) do update
+    set
+        last_used_at = excluded.last_used_at,
+        parent_key = coalesce(s.parent_key, excluded.parent_key),
+        relation = case when s.parent_key is null then excluded.relation else s.relation end,
+        crop = case when s.parent_key is null then excluded.crop else s.crop end;
+    if p_owner is not null and not copperplate.is_forgotten(p_owner) then
+        insert into copperplate.source_owners (digest, owner, created_at)
+        values (p_digest, p_owner, v_now)
+        on conflict (digest, owner) do nothing;
+    end if;
+    v_known := public.find_source(p_digest, p_owner);
+    -- The store drops it a day after it was stored, and a wish may wait for a day.
+    if exists (
+        select from copperplate.source_pictures as s
+        where s.digest = p_digest and s.kept_at < v_now - interval '30 minutes'
+    ) then
+        return v_known || '{"kept_path": null, "kept_digest": null, "kept_format": null}';
+    end if;
+    return v_known;
+end;
+$$$statement$,
+$statement$comment on function public.note_source(text, text, integer, integer, bigint, text, text, integer[]) is
+'Note a source picture, and that p_owner had its bytes; nobody for null, nor a user who was forgotten. A parent is noted
+where none is known yet. Answers as find_source does, with a clean copy only if it outlives a wish that is made now.'$statement$,
+$statement$revoke all on function public.note_source(text, text, integer, integer, bigint, text, text, integer[])
+from public, anon, authenticated$statement$,
+$statement$grant execute on function public.note_source(text, text, integer, integer, bigint, text, text, integer[])
+to service_role$statement$,
+$statement$create function public.keep_input(p_digest text, p_path text, p_kept_digest text, p_format text)
+returns boolean
+language plpgsql
+volatile
+security invoker
+set search_path = ''
+as $$
+begin
+    update copperplate.source_pictures as s
+    set
+        kept_path = p_path, kept_digest = p_kept_digest, kept_format = p_format,
+        kept_at = case when s.kept_path is distinct from p_path then copperplate.clock() else s.kept_at end
+    where s.digest = p_digest;
+    return found;
+end;
+$$$statement$,
+$statement$comment on function public.keep_input(text, text, text, text) is
+'Note that a clean copy of a source picture lies in the bucket of processed pictures; false where it is unknown.'$statement$,
+$statement$revoke all on function public.keep_input(text, text, text, text) from public, anon, authenticated$statement$,
+$statement$grant execute on function public.keep_input(text, text, text, text) to service_role$statement$,
+$statement$create function public.find_results(p_digest text)
+returns jsonb
+language sql
+stable
+security invoker
+set search_path = ''
+as $$
+    select coalesce(
+        jsonb_agg(
+            jsonb_build_object(
+                'operation', g.recipe ->> 'operation', 'generation_key', g.prompt_hash, 'model', g.model,
+                'parameters', g.recipe -> 'parameters', 'created_at', e.created_at
+            )
+            order by e.created_at desc, g.prompt_hash
+        ),
+        '[]'
+    )
+    from public.generation_status as g
+    inner join copperplate.cache_entries as e on g.prompt_hash = e.generation_key and e.is_original
+    where g.kind = 'processed' and g.recipe ->> 'source' = p_digest;
+$$$statement$,
+$statement$comment on function public.find_results(text) is
+'Every stored result of the source picture with that SHA-256, the newest first: operation, generation_key, model,
+parameters and created_at of each.'$statement$,
+$statement$revoke all on function public.find_results(text) from public, anon, authenticated$statement$,
+$statement$grant execute on function public.find_results(text) to service_role$statement$,
+$statement$create function public.may_see_processed(p_generation_key text, p_owner text)
+returns boolean
+language sql
+stable
+security invoker
+set search_path = ''
+as $$
+    select exists (
+        select
+        from public.generation_status as g
+        inner join copperplate.source_owners as o on g.recipe ->> 'source' = o.digest
+        where g.prompt_hash = p_generation_key and g.kind = 'processed' and o.owner = p_owner
+    );
+$$$statement$,
+$statement$comment on function public.may_see_processed(text, text) is
+'Whether p_owner (key:<id> or user:<id>) had the bytes that this processed picture is made from.'$statement$,
+$statement$revoke all on function public.may_see_processed(text, text) from public, anon, authenticated$statement$,
+$statement$grant execute on function public.may_see_processed(text, text) to service_role$statement$
+]);
+
+select pg_temp.apply_migration('20261120000867', 'create_processed_keys', array[
+$statement$-- Keys of processed pictures: the same as the Python module `recipes.processed` gives.
+
+create function public.processed_cache_key(
+    p_source text,
+    p_operation text,
+    p_model text,
+    p_parameters text[] default '{}',
+    p_settings text[] default '{}'
+)
+returns text
+language plpgsql
+immutable
+parallel safe
+security invoker
+set search_path = ''
+as $$
+declare
+    v_parameters text[];
+    v_settings text[];
+    v_is_good boolean;
+begin
+    -- Sorted, each once; nothing is named twice, neither by one list nor by both.
+    select
+        coalesce(array_agg(distinct s.spelled order by s.spelled) filter (where not s.is_setting), '{}'),
+        coalesce(array_agg(distinct s.spelled order by s.spelled) filter (where s.is_setting), '{}'),
+        count(distinct s.spelled) = count(distinct substring(s.spelled from '^([a-z][a-z0-9_]*)=[ -~]*$'))
+        and bool_or(s.spelled is null) is not true
+    into v_parameters, v_settings, v_is_good
+    from (
+        select p.spelled collate "C" as spelled, false as is_setting from unnest(p_parameters) as p (spelled)
+        union all
+        select p.spelled collate "C", true from unnest(p_settings) as p (spelled)
+    ) as s;
+    if (
+        v_is_good and p_model collate "C" ~ '^[!-~]{1,200}$' and p_source collate "C" ~ '^[0-9a-fA-F]{64}$'
+        and p_operation in ('remove-background', 'upscale', 'face-detail')
+    ) is not true
+    then
+        raise exception using
+            errcode = 'ZC001',
+            message = 'This names no processed picture.',
+            hint = 'A source is a SHA-256 in 64 hexadecimal digits, an operation remove-background, upscale or '
+                || 'face-detail, a model''s name 1 to 200 ASCII characters without spaces; parameters and settings are '
+                || 'name=value, and name nothing twice. See docs/keys.md.';
+    end if;
+    return public.cache_key(jsonb_build_object(
+        'v', 1, 'kind', 'processed', 'source', translate(p_source, 'ABCDEF', 'abcdef'), 'operation', p_operation,
+        'model', p_model, 'parameters', to_jsonb(v_parameters), 'settings', to_jsonb(v_settings)
+    ));
+end
+$$$statement$,
+$statement$comment on function public.processed_cache_key(text, text, text, text[], text[]) is
+'The key of a processed picture: processed_image_cache.generation_hash.
+
+p_source is the SHA-256 of the source picture''s bytes as they came; p_parameters has every parameter of the model, also
+those left at their defaults, as name=value in their one spelling. Raises ZC001 for what names no processed picture.'$statement$,
+$statement$revoke all on function public.processed_cache_key(text, text, text, text[], text[]) from public, anon, authenticated$statement$,
+$statement$grant execute on function public.processed_cache_key(text, text, text, text[], text[]) to service_role$statement$
+]);
+
+select pg_temp.apply_migration('20261120000868', 'create_source_retention', array[
+$statement$-- How long source pictures are known, and who had their bytes.
+
+create function copperplate.forget_old_sources(p_cutoff timestamptz, p_limit integer)
+returns bigint
+language plpgsql
+volatile
+security invoker
+set search_path = ''
+as $$
+declare
+    -- A wish waits for a day at most, and needs the row of its source.
+    v_cutoff timestamptz := least(p_cutoff, copperplate.clock() - interval '2 days');
+    v_keys text[];
+    v_used text[];
+begin
+    v_keys := array(
+        select s.digest
+        from copperplate.source_pictures as s
+        where s.last_used_at < v_cutoff
+        order by s.last_used_at
+        limit p_limit
+        for update skip locked
+    );
+    v_used := array(
+        select k.digest
+        from unnest(v_keys) as k (digest)
+        where exists (
+            select from public.generation_status as g
+            where g.kind = 'processed' and g.recipe ->> 'source' = k.digest
+        )
+    );
+    delete from copperplate.source_pictures as s where s.digest = any(v_keys) and s.digest <> all(v_used);
+    -- It was used when its results were. They are not looked at again before those are old.
+    update copperplate.source_pictures as s
+    set last_used_at = coalesce(
+        (
+            select max(e.last_accessed_at)
+            from public.generation_status as g
+            inner join copperplate.cache_entries as e on g.prompt_hash = e.generation_key
+            where
+                g.kind = 'processed' and g.recipe ->> 'source' = s.digest
+                and e.last_accessed_at > v_cutoff
+        ),
+        copperplate.clock()
+    )
+    where s.digest = any(v_used);
+    return cardinality(v_keys);
+end;
+$$$statement$,
+$statement$comment on function copperplate.forget_old_sources(timestamptz, integer) is
+'Forget source pictures of which nothing is made, and that were not used since p_cutoff, two days ago at least. At most
+p_limit are looked at; answers how many were.'$statement$,
+$statement$revoke all on function copperplate.forget_old_sources(timestamptz, integer) from public, anon, authenticated$statement$,
+$statement$grant execute on function copperplate.forget_old_sources(timestamptz, integer) to service_role$statement$,
+$statement$create function copperplate.forget_sources_of(p_user uuid)
+returns void
+language plpgsql
+volatile
+security invoker
+set search_path = ''
+as $$
+declare
+    v_owner text := 'user:' || p_user;
+begin
+    -- A cleanup passes over them: it and this would wait for each other's rows.
+    perform
+    from copperplate.source_pictures as s
+    where s.digest in (select o.digest from copperplate.source_owners as o where o.owner = v_owner)
+    order by s.digest
+    for key share;
+    delete from copperplate.source_owners as o where o.owner = v_owner;
+end;
+$$$statement$,
+$statement$comment on function copperplate.forget_sources_of(uuid) is
+'Take a user''s name off every source picture whose bytes they had.'$statement$,
+$statement$revoke all on function copperplate.forget_sources_of(uuid) from public, anon, authenticated$statement$,
+$statement$grant execute on function copperplate.forget_sources_of(uuid) to service_role$statement$
+]);
+
 select pg_temp.apply_migration('20261120000870', 'create_user_requests', array[
 $statement$-- Requests of signed-in people, under an Idempotency-Key or to be answered later: for a day the same request gets the
 -- same answer.
@@ -9359,14 +9747,15 @@ begin
     returning a.id into v_account;
     delete from copperplate.user_requests as q where q.account_id = v_account;
     perform copperplate.forget_wishes_of(p_user);
+    perform copperplate.forget_sources_of(p_user);
     perform copperplate.forget_budget('user:' || p_user);
     return v_account is not null;
 end;
 $$$statement$,
 $statement$comment on function public.forget_user(uuid) is
-'Take a user''s name off their account and remove their requests, wishes and batches; the ledger stays, of an account
-that is nobody''s. False where there is no such account. Their budget has no room from then on, whatever token is still good.
-Runs by itself when a row of auth.users is deleted.'$statement$,
+'Take a user''s name off their account and off pictures they brought, and remove their requests, wishes and batches; the
+ledger stays, of an account that is nobody''s. False where there is no such account. Their budget has no room from then
+on, whatever token is still good. Runs by itself when a row of auth.users is deleted.'$statement$,
 $statement$revoke all on function public.forget_user(uuid) from public, anon, authenticated$statement$,
 $statement$grant execute on function public.forget_user(uuid) to service_role$statement$,
 $statement$-- Deleted by Supabase Auth, whose role has no business in our schema: it runs with its owner's rights, and can do
@@ -9717,6 +10106,116 @@ $statement$revoke all on function public.get_memoji_stats() from public, anon, a
 $statement$grant execute on function public.get_memoji_stats() to service_role$statement$
 ]);
 
+select pg_temp.apply_migration('20261120000892', 'create_processed_image_cache', array[
+$statement$-- Processed pictures as people know them: one row per result, and one per picture that was brought. Thin forms of what
+-- every kind has.
+create view public.processed_image_cache
+with (security_invoker = true)
+as
+select
+    g.recipe ->> 'source' as image_hash,
+    g.recipe ->> 'operation' as operation,
+    e.path as result,
+    e.created_at as timestamp,
+    e.generation_key as generation_hash,
+    g.model,
+    g.recipe -> 'parameters' as parameters,
+    g.dimensions,
+    e.format,
+    e.file_size,
+    e.access_count,
+    e.last_accessed_at,
+    -- In dollars; null where the model has no price.
+    round(copperplate.spent_micro_usd(g.prompt_hash) / 1000000.0, 6) as generation_cost,
+    e.digest,
+    e.generation_ms,
+    copperplate.payer_of(e.generation_key) as payer,
+    e.thumbhash,
+    e.color
+from copperplate.shown_entries as e
+inner join public.generation_status as g on e.generation_key = g.prompt_hash
+where g.kind = 'processed'$statement$,
+$statement$comment on view public.processed_image_cache is
+'Processed pictures, one row per result: image_hash is the SHA-256 of the picture that was brought, result the path of
+the object in the bucket processed-images. generation_cost is in dollars, null where no price is known.
+Deleting a row declares the result wrong: it goes, with its object.'$statement$,
+$statement$revoke all on table public.processed_image_cache from public, anon, authenticated, service_role$statement$,
+$statement$grant select, delete on table public.processed_image_cache to service_role$statement$,
+$statement$create trigger processed_image_cache_delete
+instead of delete on public.processed_image_cache
+for each row execute function copperplate.delete_picture()$statement$,
+$statement$create view public.processed_uploads
+with (security_invoker = true)
+as
+select
+    s.digest as image_hash,
+    r.bg_removed,
+    r.upscaled,
+    r.face_detailed,
+    r.timestamp,
+    s.width,
+    s.height,
+    s.format,
+    s.size_bytes as file_size,
+    s.created_at as uploaded_at,
+    s.last_used_at
+from copperplate.source_pictures as s
+cross join lateral (
+    select
+        (array_agg(e.path order by e.created_at desc, e.key asc) filter (
+            where g.recipe ->> 'operation' = 'remove-background'
+        ))[1] as bg_removed,
+        (array_agg(e.path order by e.created_at desc, e.key asc) filter (
+            where g.recipe ->> 'operation' = 'upscale'
+        ))[1] as upscaled,
+        (array_agg(e.path order by e.created_at desc, e.key asc) filter (
+            where g.recipe ->> 'operation' = 'face-detail'
+        ))[1] as face_detailed,
+        max(e.created_at) as timestamp
+    from public.generation_status as g
+    inner join copperplate.cache_entries as e on g.prompt_hash = e.generation_key and e.is_original
+    where g.kind = 'processed' and g.recipe ->> 'source' = s.digest
+) as r$statement$,
+$statement$comment on view public.processed_uploads is
+'Pictures that were brought to be processed, one row each: the path of the newest result of each operation in the bucket
+processed-images, null where there is none, and when the newest of them was made.'$statement$,
+$statement$revoke all on table public.processed_uploads from public, anon, authenticated, service_role$statement$,
+$statement$grant select on table public.processed_uploads to service_role$statement$,
+$statement$create function public.cleanup_old_processed_images(
+    p_older_than interval default '30 days', p_limit integer default 1000
+)
+returns jsonb
+language sql
+volatile
+security invoker
+set search_path = ''
+as $$
+    select jsonb_build_object('processed', c.counts -> 'pictures')
+        || (c.counts - array['pictures', 'generations', 'archived'])
+    from public.cleanup_entries('processed', p_limit, null, p_older_than) as c (counts);
+$$$statement$,
+$statement$comment on function public.cleanup_old_processed_images(interval, integer) is
+'Remove processed pictures not used for p_older_than (30 days), and what is known of pictures of which nothing is left;
+at most p_limit of each a call; answers counts. Call it again while it answers more than zero.'$statement$,
+$statement$revoke all on function public.cleanup_old_processed_images(interval, integer) from public, anon, authenticated$statement$,
+$statement$grant execute on function public.cleanup_old_processed_images(interval, integer) to service_role$statement$,
+$statement$create function public.count_old_processed_images(p_older_than interval default '30 days')
+returns jsonb
+language sql
+stable
+security invoker
+set search_path = ''
+as $$
+    select jsonb_build_object('processed', c.counts -> 'pictures')
+        || (c.counts - array['pictures', 'generations', 'archived'])
+    from public.count_old_entries('processed', p_older_than) as c (counts);
+$$$statement$,
+$statement$comment on function public.count_old_processed_images(interval) is
+'What cleanup_old_processed_images would remove by and by, as the same counts; changes nothing.'$statement$,
+$statement$revoke all on function public.count_old_processed_images(interval) from public, anon, authenticated$statement$,
+$statement$grant execute on function public.count_old_processed_images(interval) to service_role$statement$
+]);
+
 select pg_temp.apply_migration('20261120000895', 'create_kept_pictures', array[
 $statement$-- Kept pictures by any of their names, and the placeholders of those that have none yet.
 
@@ -9860,7 +10359,8 @@ $statement$grant execute on function public.set_placeholder(text, text, text) to
 
 select pg_temp.apply_migration('20261120000900', 'create_buckets', array[
 $statement$-- Where pictures live on Supabase. Policies there are none, on purpose: a public bucket is read without
--- any, through its public addresses, and only service_role, which row-level security does not bind, writes.
+-- any, through its public addresses, and only service_role, which row-level security does not bind, writes. A private
+-- bucket is read by nobody else either, but through addresses that are signed for a while.
 -- A Postgres without Supabase Storage keeps its pictures in a folder and has nothing to do here.
 create function copperplate.make_buckets()
 returns void
@@ -9874,7 +10374,14 @@ begin
         return;
     end if;
     insert into storage.buckets (id, name, public, file_size_limit, allowed_mime_types)
-    select k.bucket, k.bucket, k.is_public, k.max_bytes, array['image/jpeg', 'image/png', 'image/webp', 'image/avif']
+    select
+        k.bucket,
+        k.bucket,
+        k.is_public,
+        k.max_bytes,
+        array['image/jpeg', 'image/png', 'image/webp', 'image/avif']
+        -- What is to be processed may be uploaded to it directly: see POST /api/process/uploads.
+        || case when k.is_public then '{}'::text[] else array['image/gif'] end
     from copperplate.kinds as k
     -- A bucket that is there is somebody's: a private one must not become public behind their back.
     on conflict (id) do nothing;

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 WALL: Final = "all"
 # What callers share whom nobody knows.
 ANONYMOUS: Final = "anonymous"
+# Who pays for what the owner's own tools have made.
+OWNER: Final = "owner"
 # Before the name of a cap that nothing resets.
 PREPAID: Final = "prepaid/"
 

@@ -6,6 +6,7 @@ CopperplateError
     ├── InvalidPicture        what came is no whole picture, or has nothing to process; 400
     ├── UnsupportedPicture    a picture in a format that is not taken; 415
     ├── PictureTooLarge       more bytes, pixels or frames than are taken, or its result would have; 413
+    ├── NoDirectUploads       the store has no addresses to upload to; 400
     ├── SourceNotFetched      the address of a picture may not be fetched, or answers none; 400
     └── SourceUnknown         the bytes of the picture are not here, or not for this caller; 404
 """
@@ -31,6 +32,10 @@ class UnsupportedPicture(
 
 class PictureTooLarge(InvalidRequest, code="picture_too_large", status=413, title="The picture is too large"):
     """The picture has more bytes, pixels or frames than are taken, or its result would have."""
+
+
+class NoDirectUploads(InvalidRequest, code="no_direct_uploads", title="Pictures are not uploaded directly here"):
+    """The store has no addresses that a caller could upload to: the file itself is sent."""
 
 
 class SourceNotFetched(InvalidRequest, code="source_not_fetched", title="The picture cannot be fetched"):

@@ -115,6 +115,10 @@ where status <> 'completed';
 create index generation_status_pinned_idx
 on public.generation_status (prompt_hash)
 where pinned_at is not null;
+-- What is made from a source picture, by its digest.
+create index generation_status_source_idx
+on public.generation_status ((recipe ->> 'source'))
+where kind = 'processed';
 
 comment on table public.generation_status is
 'One row per generation: who makes it, how far it got, what it cost, who asked for it.

@@ -211,6 +211,7 @@ declare
     v_archived bigint;
     v_keys text[];
     v_reached text;
+    v_forgotten bigint := 0;
     v_answer jsonb;
 begin
     -- First: what is archived is kept for good, whatever else is asked.
@@ -220,12 +221,16 @@ begin
     from copperplate.lock_old_generations(v_rules, v_cutoff, p_after, p_limit) as l;
     v_answer := copperplate.remove_old_entries(v_rules, v_cutoff, v_keys)
         || jsonb_build_object('archived', v_archived);
+    if p_kind = 'processed' then
+        v_forgotten := copperplate.forget_old_sources(v_cutoff, p_limit);
+    end if;
     if p_after is null then
         return v_answer;
     end if;
-    -- While there is more to archive, the end is not the end: the last page is looked at again.
-    return v_answer
-        || jsonb_build_object('reached', coalesce(v_reached, case when v_archived = p_limit then p_after end));
+    -- While there is more to archive or to forget, the end is not the end: the last page is looked at again.
+    return v_answer || jsonb_build_object(
+        'reached', coalesce(v_reached, case when p_limit in (v_archived, v_forgotten) then p_after end)
+    );
 end;
 $$;
 

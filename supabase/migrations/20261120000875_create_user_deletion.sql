@@ -16,15 +16,16 @@ begin
     returning a.id into v_account;
     delete from copperplate.user_requests as q where q.account_id = v_account;
     perform copperplate.forget_wishes_of(p_user);
+    perform copperplate.forget_sources_of(p_user);
     perform copperplate.forget_budget('user:' || p_user);
     return v_account is not null;
 end;
 $$;
 
 comment on function public.forget_user(uuid) is
-'Take a user''s name off their account and remove their requests, wishes and batches; the ledger stays, of an account
-that is nobody''s. False where there is no such account. Their budget has no room from then on, whatever token is still good.
-Runs by itself when a row of auth.users is deleted.';
+'Take a user''s name off their account and off pictures they brought, and remove their requests, wishes and batches; the
+ledger stays, of an account that is nobody''s. False where there is no such account. Their budget has no room from then
+on, whatever token is still good. Runs by itself when a row of auth.users is deleted.';
 revoke all on function public.forget_user(uuid) from public, anon, authenticated;
 grant execute on function public.forget_user(uuid) to service_role;
 

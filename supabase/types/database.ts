@@ -256,6 +256,47 @@ export type Database = {
         ComputedFields: never;
         Relationships: [];
       };
+      processed_image_cache: {
+        Row: {
+          access_count: number;
+          color: string | null;
+          digest: string;
+          dimensions: string;
+          file_size: number;
+          format: string;
+          generation_cost: number | null;
+          generation_hash: string;
+          generation_ms: number | null;
+          image_hash: string | null;
+          last_accessed_at: string;
+          model: string;
+          operation: string | null;
+          parameters: Json | null;
+          payer: string | null;
+          result: string;
+          thumbhash: string | null;
+          timestamp: string;
+        };
+        ComputedFields: never;
+        Relationships: [];
+      };
+      processed_uploads: {
+        Row: {
+          bg_removed: string | null;
+          face_detailed: string | null;
+          file_size: number;
+          format: string;
+          height: number;
+          image_hash: string;
+          last_used_at: string;
+          timestamp: string | null;
+          uploaded_at: string;
+          upscaled: string | null;
+          width: number;
+        };
+        ComputedFields: never;
+        Relationships: [];
+      };
       warmed_pictures: {
         Row: {
           estimate_micro_usd: number | null;
@@ -342,6 +383,7 @@ export type Database = {
         Args: { p_archive_above?: number; p_limit?: number; p_min_uses?: number; p_older_than?: string };
         Returns: Json;
       };
+      cleanup_old_processed_images: { Args: { p_limit?: number; p_older_than?: string }; Returns: Json };
       complete_generation: {
         Args: {
           p_fence: number;
@@ -368,6 +410,7 @@ export type Database = {
         Args: { p_archive_above?: number; p_min_uses?: number; p_older_than?: string };
         Returns: Json;
       };
+      count_old_processed_images: { Args: { p_older_than?: string }; Returns: Json };
       count_without_placeholder: { Args: Record<PropertyKey, never>; Returns: number };
       create_api_key: {
         Args: {
@@ -421,6 +464,8 @@ export type Database = {
           width: number;
         }[];
       };
+      find_results: { Args: { p_digest: string }; Returns: Json };
+      find_source: { Args: { p_digest: string; p_owner?: string }; Returns: Json };
       forget_discarded: { Args: { p_ids: number[] }; Returns: number };
       forget_user: { Args: { p_user: string }; Returns: boolean };
       get_cache_stats: {
@@ -552,14 +597,32 @@ export type Database = {
       };
       is_requested_by: { Args: { p_generation_key: string; p_user: string }; Returns: boolean };
       is_work_due: { Args: Record<PropertyKey, never>; Returns: boolean };
+      keep_input: {
+        Args: { p_digest: string; p_format: string; p_kept_digest: string; p_path: string };
+        Returns: boolean;
+      };
       lift_takedown: { Args: { p_key: string }; Returns: boolean };
       list_api_keys: { Args: Record<PropertyKey, never>; Returns: Json };
       list_budgets: { Args: Record<PropertyKey, never>; Returns: Json };
       list_members: { Args: { p_after?: number; p_batch: string; p_limit?: number }; Returns: Json };
       make_wish: { Args: { p_held_for: string; p_wish: Json }; Returns: number };
+      may_see_processed: { Args: { p_generation_key: string; p_owner: string }; Returns: boolean };
       may_watch: { Args: { p_digest: string; p_subject: string }; Returns: boolean };
       memoji_cache_key: { Args: { p_configuration: Json; p_model?: string; p_settings?: string[] }; Returns: string };
       note_request: { Args: { p_fence: number; p_key: string; p_request_id: string; p_urls: Json }; Returns: boolean };
+      note_source: {
+        Args: {
+          p_crop?: number[];
+          p_digest: string;
+          p_format: string;
+          p_height: number;
+          p_owner?: string;
+          p_parent_key?: string;
+          p_size_bytes: number;
+          p_width: number;
+        };
+        Returns: Json;
+      };
       originals_without_placeholder: {
         Args: { p_after?: string; p_limit: number };
         Returns: unknown[];
@@ -585,6 +648,16 @@ export type Database = {
         };
       };
       pin_picture: { Args: { p_key: string }; Returns: Json };
+      processed_cache_key: {
+        Args: {
+          p_model: string;
+          p_operation: string;
+          p_parameters?: string[];
+          p_settings?: string[];
+          p_source: string;
+        };
+        Returns: string;
+      };
       purge_entries: {
         Args: {
           p_dry_run?: boolean;

@@ -9,6 +9,8 @@ import psycopg
 from copperplate.recipes.kinds import KINDS
 
 OF_PYTHON = {
+    "is_kept_as_made",
+    "has_inputs",
     "plural",
     "needs",
     "wait_factor",

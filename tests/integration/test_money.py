@@ -102,6 +102,6 @@ async def test_a_billed_submit_whose_caller_got_nothing_is_spent(ledger: Postgre
         picture_request().generation_key, held.fence, submit_no=1, provider="p", estimate_micro_usd=50
     )
     await ledger.record_usage([request_count(picture_request(), Outcome.FAILED, 1)])
-    [image, _] = await ledger.savings()
+    [image, *_] = await ledger.savings()
     assert (image.spent_micro_usd, image.saved_micro_usd, image.served) == (50, 0, 0)
     assert recomputed(owner_url)[:4] == [1, 1, 0, 50]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -11,8 +12,9 @@ from uuid import UUID
 
 import pytest
 
-from copperplate.access.caller import Caller
+from copperplate.access.caller import THE_OWNER, Caller
 from copperplate.access.gate import Gate
+from copperplate.access.owners import asker_of, owner_of
 from copperplate.access.signatures import SigningKey, sign
 from copperplate.adapters.memory.clock import FakeClock
 from copperplate.adapters.memory.store import MemoryStore
@@ -144,6 +146,17 @@ def test_what_credits_pay_is_bound_by_the_house_and_strangers_by_their_share(who
 def test_the_owners_own_tools_are_bound_by_the_house() -> None:
     permit = gate(COPPERPLATE_ACCESS="keys").permit_of_owner(REQUEST)
     assert (permit.denial, names(permit), names(permit, is_own=False)) == (None, [], HOUSE)
+
+
+def test_the_owner_is_a_caller_who_may_have_everything_made_within_the_house() -> None:
+    permit = gate(COPPERPLATE_ACCESS="keys").permit(THE_OWNER, REQUEST)
+    assert permit == gate(COPPERPLATE_ACCESS="keys").permit_of_owner(REQUEST)
+    assert (asker_of(THE_OWNER), owner_of(THE_OWNER), THE_OWNER.is_unknown) == ("owner", None, False)
+
+
+def test_only_the_command_line_acts_as_the_owner() -> None:
+    acting = {path for path in SOURCE.rglob("*.py") if re.search(r"\bTHE_OWNER\b|is_owner=", path.read_text())}
+    assert {path.parent.name for path in acting - {SOURCE / "access" / "caller.py"}} <= {"cli"}
 
 
 def kept_wish(permit: Permit, **fields: Any) -> Wish:

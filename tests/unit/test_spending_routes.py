@@ -118,6 +118,10 @@ TABLE: Final[dict[str, tuple[Asked, ...]]] = {
         _at(f"/storage/v1/object/public/generated-images/2026/11/{KEY}.png"),
         _at(f"/storage/v1/object/public/memoji-images/2026/11/{KEY}.png"),
     ),
+    "/storage/v1/object/sign/{bucket}/{path:path}": (
+        _at(f"/storage/v1/object/sign/processed-images/2026/11/{KEY}.png?token=4102444800.{'A' * 43}"),
+    ),
+    "/api/process/uploads": (Asked(path="/api/process/uploads", body={"content_type": "image/png", "size_bytes": 9}),),
     "/metrics": (_at("/metrics"), _at("/metrics", authorization=f"Bearer {METRICS_TOKEN}")),
     "/readyz": (_at("/readyz"),),
     "/healthz": (_at("/healthz"),),

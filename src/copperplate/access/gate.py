@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 from copperplate.access import shares
 from copperplate.access.signatures import SigningKeys, Verdict, verify
 from copperplate.api_keys import Scope
-from copperplate.budgets import ANONYMOUS, Budget, Spending
+from copperplate.budgets import ANONYMOUS, OWNER, Budget, Spending
 from copperplate.denials import AccessDenied, InvalidSignature, MissingScope, SignatureExpired
 from copperplate.generation.lookup import Permit
 from copperplate.prices import dearest_micro_usd
@@ -26,8 +26,6 @@ if TYPE_CHECKING:
     from copperplate.settings import Settings
     from copperplate.wishes import Wish
 
-# Who pays for what the owner's own tools have made.
-OWNER: Final = "owner"
 _USER: Final = "user:"
 _FREE_ONCE: Final = "This picture was asked for while pictures cost nothing here. Ask for it again."
 _DENIED: Final[Mapping[str, str]] = {
@@ -117,6 +115,8 @@ class Gate:
 
     def _own_of(self, caller: Caller) -> tuple[str, tuple[Budget, ...]]:
         """Who pays, and the caller's own budgets, the narrowest first."""
+        if caller.is_owner:
+            return OWNER, ()
         if caller.key is not None:
             return _one(f"key:{caller.key.id}")
         address = shares.of_address(caller.address)
@@ -146,7 +146,7 @@ class Gate:
         if caller.key is not None:
             is_allowed = Scope.GENERATE in caller.key.scopes
             return None if is_allowed else MissingScope("This API key has no scope `generate`.")
-        if caller.user is not None or self._settings.access == "open":
+        if caller.is_owner or caller.user is not None or self._settings.access == "open":
             return None
         return AccessDenied(_DENIED[self._settings.access])
 

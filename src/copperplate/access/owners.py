@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from copperplate.budgets import ANONYMOUS
+from copperplate.budgets import ANONYMOUS, OWNER
 from copperplate.denials import BatchNeedsName
 from copperplate.errors import Unauthorized
 
@@ -31,7 +31,10 @@ def named_owner(
 
 
 def owner_of(caller: Caller) -> str | None:
-    """The owner that a caller with a name is; None for everybody else. A key counts before a sign-in."""
+    """The owner that a caller with a name is; None for everybody else. A key counts before a sign-in.
+
+    The deployment's owner has everything anyway: nothing is written down as theirs.
+    """
     has_name = caller.key is not None or (caller.user is not None and not caller.user.is_anonymous)
     return asker_of(caller) if has_name else None
 
@@ -42,4 +45,6 @@ def asker_of(caller: Caller, signature: UrlSignature | None = None) -> str:
         return f"key:{caller.key.id}"
     if caller.user is not None:
         return f"user:{caller.user.id}"
+    if caller.is_owner:
+        return OWNER
     return ANONYMOUS if signature is None else f"link:{signature.key_id}"

@@ -9,6 +9,7 @@ import sys
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
+from copperplate.budgets import OWNER
 from copperplate.cli.arguments import add_json, dollar_amount
 from copperplate.cli.exit_codes import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK, EXIT_USAGE
 from copperplate.cli.progress_bar import progress
@@ -143,7 +144,6 @@ async def _popular(arguments: argparse.Namespace, services: Services) -> list[Li
 
 def _wish_of(item: Mapping[str, Any], *, arguments: argparse.Namespace, services: Services) -> NewWish:
     """The owner's wish for an item. Raises the `InvalidRequest` that is wrong with it."""
-    from copperplate.access.gate import OWNER
     from copperplate.generation.lookup import LookupOptions
     from copperplate.http.items import read_item
     from copperplate.wishes import Priority
@@ -174,8 +174,6 @@ async def _make(plan: WarmingPlan, in_flight: int, services: Services) -> tuple[
         # Ignored it stays ignored, as for a shell's background job.
         if signal.getsignal(number) is not signal.SIG_IGN:
             asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    from copperplate.access.gate import OWNER
-
     warming = Warming(plan.chosen, owner=OWNER, ledger=services.ledger, clock=services.clock)
     with progress(len(plan.chosen), "warming") as bar:
         run_progress = RunProgress(bar, total=len(plan.chosen))

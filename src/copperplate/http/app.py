@@ -27,6 +27,7 @@ from copperplate.http.routes import (
     operations,
     page,
     statistics,
+    uploads,
     warming,
     work,
 )
@@ -93,7 +94,7 @@ def make_application(wiring: Wiring, lifespan: Lifespan[Any] | None = None) -> A
     app.state.wiring = wiring
     for routes in (
         *(health, statistics, budget, explain, operations, work),
-        *(generate, generations, batches, warming, memoji, images, objects, page),
+        *(generate, generations, batches, warming, memoji, uploads, images, objects, page),
     ):
         app.include_router(routes.router)
     problems.install(app)

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from copperplate.access.caller import Caller
     from copperplate.access.gate import Gate
+    from copperplate.errors import CopperplateError
     from copperplate.generation.coordinator import Coordinator
     from copperplate.generation.lookup import Permit
     from copperplate.model import Entry, PictureRequest
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 
 # A lost picture is made anew; if the store loses the new one too, the store is at fault.
 FINDS: Final = 3
+_NOBODY: Final = "Nobody processes pictures here: set FAL_KEY, or COPPERPLATE_PROVIDER=painter."
 
 
 class Processing:
@@ -72,7 +74,7 @@ class Processing:
         """
         offered = [model for model in self.models if model.operation is operation]
         if not offered:
-            raise Misconfigured("Nobody processes pictures here: set FAL_KEY, or COPPERPLATE_PROVIDER=painter.")
+            raise Misconfigured(_NOBODY)
         if name is None:
             return offered[0]
         for model in offered:
@@ -96,10 +98,18 @@ class Processing:
 
     def may_spend(self, caller: Caller) -> bool:
         """Whether this caller may have results made at all, whatever budgets say: else nothing of theirs is decoded."""
+        return bool(self.models) and self._denial_of(caller) is None
+
+    def require_may_spend(self, caller: Caller) -> None:
+        """Raises why this caller may not have results made, and `Misconfigured` where nobody makes any."""
         if not self.models:
-            return False
+            raise Misconfigured(_NOBODY)
+        if (denial := self._denial_of(caller)) is not None:
+            raise denial
+
+    def _denial_of(self, caller: Caller) -> CopperplateError | None:
         nothing = processed_request(processed_recipe("0" * 64, self.models[0], {}))
-        return self._gate.permit(caller, nothing).denial is None
+        return self._gate.permit(caller, nothing).denial
 
     async def find(
         self, request: PictureRequest, source: Source, caller: Caller, *, within_seconds: float | None
@@ -129,6 +139,22 @@ class Processing:
                 self._meter.count(request, outcome, size_bytes=0, seconds=seconds)
         if source.owner is not None and not source.is_owned:
             await source.note()
+        return found
+
+    async def wait_for(self, request: PictureRequest, caller: Caller) -> LookupResult:
+        """The result, waited for as long as it takes: for a tool that stays. Nothing is promised.
+
+        The request names its input. Raises what `Coordinator.find` raises.
+        """
+        permit, charge = self._permit_of(request, caller)
+        options = LookupOptions(permit=permit, charge=charge, is_patient=True)
+        started = self._clock.monotonic()
+        outcome = Outcome.FAILED
+        try:
+            found = await self._find_stored(request, options)
+            outcome = found.outcome
+        finally:
+            self._meter.count(request, outcome, size_bytes=0, seconds=self._clock.monotonic() - started)
         return found
 
     async def look(self, request: PictureRequest) -> Entry | None:

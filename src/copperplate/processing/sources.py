@@ -11,6 +11,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Final
 from uuid import uuid4
 
+from copperplate.access.object_tokens import is_upload_of
 from copperplate.access.owners import owner_of
 from copperplate.access.visibility import may_see
 from copperplate.denials import TakenDown
@@ -41,6 +42,9 @@ if TYPE_CHECKING:
 # So long a provider may load an input by its address: queues are longer than calls.
 ADDRESS_VALID: Final = timedelta(hours=1)
 _UNKNOWN: Final = "No such picture is known here, or it is not for you to process. Send the file itself."
+_NO_UPLOAD: Final = (
+    "Nothing was uploaded there, or not by you, or it is more than a day old. Ask for a new address, or send the file."
+)
 _NO_ADDRESSES: Final = "Pictures are not fetched by address here (COPPERPLATE_PROCESS_URLS). Send the file itself."
 _GONE: Final = "The bytes of this picture are not here any more. Send the file itself."
 
@@ -143,6 +147,24 @@ class Sources:
         owner = owner_of(caller)
         known = await self._ledger.find_source(entry.digest, owner=owner)
         return self._source(picture, owner, known, self._kept_entry(entry))
+
+    async def of_upload(
+        self, path: str, caller: Caller, *, parent: Parent | None = None, may_decode: bool = True
+    ) -> Source:
+        """The picture that this caller uploaded under a name that was handed out to them; a cleanup removes it later.
+
+        Its bytes are judged as if they were sent. Raises `SourceUnknown` for every other name alike, and what
+        `of_bytes` and the store raise.
+        """
+        owner = owner_of(caller)
+        # Another's upload costs no look at the store: what it costs tells nothing of whether it is there.
+        if owner is None or not is_upload_of(owner, path, await self.store.address_secret()):
+            raise SourceUnknown(_NO_UPLOAD)
+        try:
+            body = await self.store.get(path)
+        except ObjectMissing:
+            raise SourceUnknown(_NO_UPLOAD) from None
+        return await self.of_bytes(body, caller, parent=parent, may_decode=may_decode)
 
     async def of_wish(self, digest: str) -> InputPicture:
         """The input of a wish, from the clean copy that was stored with it. Raises `SourceUnknown`, `TakenDown`."""
@@ -253,7 +275,10 @@ def _always(clean: CleanPicture) -> Callable[[], Awaitable[CleanPicture]]:
 
 
 async def _address_in(store: ObjectStore, path: str) -> str | None:
-    return await store.signed_url(path, valid_for=ADDRESS_VALID)
+    try:
+        return await store.signed_url(path, valid_for=ADDRESS_VALID)
+    except ObjectMissing:  # reading it tells what to do about that
+        return None
 
 
 async def _whole(store: ObjectStore, path: str, digest: str) -> bytes:

@@ -21,6 +21,11 @@ from tests.contract.ledger.negative_entries import NegativeEntryContract
 from tests.contract.ledger.placeholders import PlaceholderContract
 from tests.contract.ledger.refusals import RefusalContract
 from tests.contract.ledger.renditions import RenditionContract
+from tests.contract.ledger.source_pictures import (
+    ProcessedResultContract,
+    SourcePictureContract,
+    SourceRetentionContract,
+)
 from tests.contract.ledger.spending import SpendContract
 from tests.contract.ledger.statistics import SetupContract, StatisticsContract
 from tests.contract.ledger.submits import SubmitContract
@@ -36,6 +41,10 @@ class GenerationContract(LeaseContract, SubmitContract, UploadContract, GivenPic
 
 class WorkContract(WishContract, BatchContract, GenerationStateContract, WatchContract):
     """What is made although nobody waits."""
+
+
+class ProcessingContract(SourcePictureContract, ProcessedResultContract, SourceRetentionContract):
+    """What is made of pictures that somebody brings."""
 
 
 class LedgerContract(
@@ -60,5 +69,6 @@ class LedgerContract(
     StatisticsContract,
     SetupContract,
     WorkContract,
+    ProcessingContract,
 ):
     """What every ledger promises."""

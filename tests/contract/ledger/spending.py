@@ -98,7 +98,7 @@ class SpendContract:
             await ledger.record_usage(
                 [request_count(request, Outcome.HIT, 1), request_count(request, Outcome.FAILED, 9)]
             )
-        [image, memoji] = await ledger.savings()
+        [image, memoji, _] = await ledger.savings()
         assert (image.kind, image.served, image.saved) == ("image", 12, 9)
         assert image.efficiency_percent == 75.0
         assert (image.spent_micro_usd, image.saved_micro_usd) == (90, 3 * 40 + 3 * 50)
@@ -115,7 +115,7 @@ class SpendContract:
                 request_count(picture_request(), Outcome.COALESCED, 4),
             ]
         )
-        stats, [image, _] = await ledger.generation_stats(), await ledger.savings()
+        stats, [image, *_] = await ledger.generation_stats(), await ledger.savings()
         assert (stats.total_api_calls_saved, stats.efficiency_percent) == (4, 80.0)
         assert image.efficiency_percent == 80.0
         assert image.saved_micro_usd == 4 * image.spent_micro_usd == 12_000
@@ -126,7 +126,7 @@ class SpendContract:
         await spend(ledger, picture_request("twice"), estimate=50, cost=None)
         await spend(ledger, picture_request("twice"), estimate=50, cost=50, submit_no=2)
         await ledger.record_usage([request_count(picture_request("twice"), Outcome.GENERATED, 1)])
-        stats, [image, _] = await ledger.generation_stats(), await ledger.savings()
+        stats, [image, *_] = await ledger.generation_stats(), await ledger.savings()
         assert (stats.total_requests, stats.total_api_calls_saved) == (31, 0)
         assert (image.saved, image.saved_micro_usd, image.spent_micro_usd) == (0, 0, 100)
 
@@ -143,7 +143,7 @@ class SpendContract:
         assert removed.generations == 1
         # Counts of a picture that is gone by now arrive late, and count.
         await ledger.record_usage([request_count(picture_request(), Outcome.HIT, 1)])
-        [after, _] = await ledger.savings()
+        [after, *_] = await ledger.savings()
         assert (after.spent_micro_usd, after.saved_micro_usd) == (40, 4 * 40)
 
     async def test_totals_of_money_are_by_kind_provider_and_model(self, harness: LedgerHarness) -> None:

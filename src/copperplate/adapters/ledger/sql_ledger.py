@@ -13,6 +13,7 @@ from copperplate.adapters.ledger.credits import CreditCalls
 from copperplate.adapters.ledger.kept_pictures import KeptPictureCalls
 from copperplate.adapters.ledger.maintenance import MaintenanceCalls
 from copperplate.adapters.ledger.rows import acquire_result_of, charge_row, entry_of, peek_result_of, upload_row
+from copperplate.adapters.ledger.source_pictures import SourcePictureCalls
 from copperplate.adapters.ledger.statistics import StatisticsCalls
 from copperplate.adapters.ledger.takedowns import TakedownCalls
 from copperplate.adapters.ledger.transport import Json
@@ -49,6 +50,7 @@ class SqlLedger(
     MaintenanceCalls,
     TakedownCalls,
     KeptPictureCalls,
+    SourcePictureCalls,
     WishCalls,
 ):
     """Every port of the ledger over one transport, which it opens and closes."""

@@ -88,6 +88,9 @@ class MemoryKeptPictures(MemoryEntries):
         recipe = self._generations[generation_key].recipe
         if "width" in recipe:
             return Size(width=int(str(recipe["width"])), height=int(str(recipe["height"])))
+        if "size" not in recipe:  # its source picture said it
+            original = self._entries[original_key(generation_key)].entry
+            return Size(width=original.width, height=original.height)
         width, _, height = str(recipe["size"]).partition("x")
         return Size(width=int(width), height=int(height))
 

@@ -13,6 +13,7 @@ from copperplate.adapters.memory.budget_operations import MemoryBudgetOperations
 from copperplate.adapters.memory.credits import DAY_SECONDS, Submit
 from copperplate.adapters.memory.kept_pictures import MemoryKeptPictures
 from copperplate.adapters.memory.maintenance import MemoryMaintenance
+from copperplate.adapters.memory.source_pictures import MemorySourcePictures
 from copperplate.adapters.memory.statistics import MemoryStatistics
 from copperplate.adapters.memory.tables import BreakerRow, GenerationRow
 from copperplate.adapters.memory.takedowns import MemoryTakedowns
@@ -46,6 +47,7 @@ class MemoryLedger(
     MemoryApiKeys,
     MemoryBudgetOperations,
     MemoryStatistics,
+    MemorySourcePictures,
     MemoryMaintenance,
     MemoryTakedowns,
     MemoryKeptPictures,

@@ -208,7 +208,7 @@ class MemoryMaintenance(MemoryEntries):
         age = condition.older_than
         return (
             (condition.key is None or key == condition.key or self._is_rendition(key, condition.key))
-            and (prompt is None or row.recipe["prompt"] == prompt)
+            and (prompt is None or row.recipe.get("prompt") == prompt)
             and (condition.key_prefix is None or key.startswith(condition.key_prefix))
             and (condition.model is None or row.recipe["model"] == condition.model)
             and (age is None or row.created < self._clock.monotonic() - age.total_seconds())

@@ -1,0 +1,141 @@
+"""The part of the ledger in memory that knows source pictures."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Final
+
+from copperplate.adapters.memory.credits import DAY_SECONDS
+from copperplate.adapters.memory.generation_states import MemoryGenerationStates
+from copperplate.adapters.memory.maintenance import MemoryMaintenance
+from copperplate.recipes.kinds import PROCESSED
+from copperplate.recipes.objects import original_key
+from copperplate.recipes.processed import parameters_of, source_of
+from copperplate.source_pictures import KnownSource, Operation, ProcessedResult
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from datetime import timedelta
+    from uuid import UUID
+
+    from copperplate.adapters.memory.tables import EntryRow, GenerationRow
+    from copperplate.ports import Clock
+    from copperplate.ports.maintenance import CleanupCounts
+    from copperplate.source_pictures import KeptInput, LineageNode, SourcePicture
+
+# A wish may wait for a day, and the store drops a copy a day after it was stored.
+_KEPT_SECONDS: Final = 1_800
+_NEEDED_SECONDS: Final = 2 * DAY_SECONDS
+
+
+@dataclass(slots=True)
+class _SourceRow:
+    """One row of `copperplate.source_pictures`, with its owners."""
+
+    picture: SourcePicture
+    last_used: float
+    kept: KeptInput | None = None
+    kept_at: float = 0.0
+    owners: set[str] = field(default_factory=set)
+
+
+class MemorySourcePictures(MemoryMaintenance, MemoryGenerationStates):
+    """`SourcePictures` over the tables in memory."""
+
+    def __init__(self, clock: Clock) -> None:
+        super().__init__(clock)
+        self._sources: dict[str, _SourceRow] = {}
+
+    async def note_source(self, picture: SourcePicture, *, owner: str | None) -> KnownSource:
+        """See `SourcePictures.note_source`."""
+        now = self._clock.monotonic()
+        row = self._sources.setdefault(picture.digest, _SourceRow(picture, now))
+        row.last_used = now
+        if row.picture.parent is None:
+            row.picture = replace(row.picture, parent=picture.parent)
+        if owner is not None and owner not in self._forgotten:
+            row.owners.add(owner)
+        known = self._known(row, owner)
+        return replace(known, kept_input=None) if row.kept_at < now - _KEPT_SECONDS else known
+
+    async def find_source(self, digest: str, *, owner: str | None) -> KnownSource | None:
+        """See `SourcePictures.find_source`."""
+        row = self._sources.get(digest)
+        return None if row is None else self._known(row, owner)
+
+    async def keep_input(self, digest: str, kept: KeptInput) -> bool:
+        """See `SourcePictures.keep_input`."""
+        row = self._sources.get(digest)
+        if row is None:
+            return False
+        if row.kept is None or row.kept.path != kept.path:
+            row.kept_at = self._clock.monotonic()
+        row.kept = kept
+        return True
+
+    async def find_results(self, digest: str) -> Sequence[ProcessedResult]:
+        """See `SourcePictures.find_results`."""
+        return [
+            ProcessedResult(
+                operation=Operation(str(row.recipe["operation"])),
+                generation_key=key,
+                model=str(row.recipe["model"]),
+                parameters=parameters_of(row.recipe),
+                created_at=self._at_time(stored.created),
+            )
+            for key, row, stored in sorted(self._stored_of(digest), key=lambda each: (-each[2].created, each[0]))
+        ]
+
+    async def may_see_processed(self, generation_key: str, owner: str) -> bool:
+        """See `SourcePictures.may_see_processed`."""
+        row = self._generations.get(generation_key)
+        if row is None or row.kind != PROCESSED.name:
+            return False
+        source = self._sources.get(source_of(row.recipe))
+        return source is not None and owner in source.owners
+
+    async def lineage(self, key: str) -> Sequence[LineageNode]:
+        """See `SourcePictures.lineage`."""
+        raise NotImplementedError(key)
+
+    async def cleanup_entries(
+        self, kind: str, limit: int, *, older_than: timedelta | None = None, after: str | None = None
+    ) -> CleanupCounts:
+        """See `Maintenance.cleanup_entries`."""
+        counts = await super().cleanup_entries(kind, limit, older_than=older_than, after=after)
+        if kind == PROCESSED.name:
+            age = (PROCESSED.retention if older_than is None else older_than).total_seconds()
+            self._forget_old_sources(self._clock.monotonic() - max(age, _NEEDED_SECONDS))
+        return counts
+
+    async def forget_user(self, user: UUID) -> bool:
+        """See `CreditLedger.forget_user`: nobody is told that they had a picture's bytes."""
+        for row in self._sources.values():
+            row.owners.discard(f"user:{user}")
+        return await super().forget_user(user)
+
+    def _forget_old_sources(self, cutoff: float) -> None:
+        used = {source_of(row.recipe) for row in self._generations.values() if row.kind == PROCESSED.name}
+        old = [digest for digest, row in self._sources.items() if row.last_used < cutoff]
+        for digest in old:
+            if digest not in used:
+                del self._sources[digest]
+
+    def _known(self, row: _SourceRow, owner: str | None) -> KnownSource:
+        return KnownSource(
+            picture=row.picture,
+            is_owned=owner in row.owners,
+            is_taken_down=self._is_source_taken_down(row.picture),
+            kept_input=row.kept,
+        )
+
+    def _is_source_taken_down(self, picture: SourcePicture) -> bool:
+        parent = None if picture.parent is None else picture.parent.generation_key
+        return picture.digest in self._takedowns or parent in self._takedowns
+
+    def _stored_of(self, digest: str) -> Iterator[tuple[str, GenerationRow, EntryRow]]:
+        """The generations made from a source picture whose original is stored."""
+        for key, row in self._generations.items():
+            stored = self._entries.get(original_key(key))
+            if row.kind == PROCESSED.name and source_of(row.recipe) == digest and stored is not None:
+                yield key, row, stored

@@ -1,0 +1,254 @@
+-- Pictures that somebody brought to be processed, by the digest of their bytes as they came, and who had those bytes.
+create table copperplate.source_pictures (
+    digest text not null,
+    format text not null,
+    -- Upright, in px.
+    width integer not null,
+    height integer not null,
+    size_bytes bigint not null,
+    -- A clean copy in the store, for whoever processes it later. Nothing else names the object.
+    kept_path text,
+    kept_digest text,
+    kept_format text,
+    kept_at timestamptz,
+    -- The generation whose picture it comes from: its very bytes, or a rectangle of it.
+    parent_key text,
+    relation text,
+    -- Left, top, width and height of the rectangle, in px.
+    crop integer[],
+    created_at timestamptz not null,
+    last_used_at timestamptz not null,
+    constraint source_pictures_pkey primary key (digest),
+    constraint source_pictures_digest_is_sha256 check (digest ~ '^[0-9a-f]{64}$'),
+    constraint source_pictures_format_is_known check (format in ('jpg', 'png', 'webp', 'avif', 'gif')),
+    constraint source_pictures_is_a_picture check (size_bytes > 0 and width > 0 and height > 0),
+    constraint source_pictures_kept_is_whole check (
+        num_nulls(kept_path, kept_digest, kept_format, kept_at) in (0, 4)
+    ),
+    constraint source_pictures_kept_path_is_dated_sha256
+    check (kept_path ~ '^[0-9]{4}/[0-9]{2}/[0-9a-f]{64}[.](jpg|png|webp)$'),
+    constraint source_pictures_kept_digest_is_sha256 check (kept_digest ~ '^[0-9a-f]{64}$'),
+    constraint source_pictures_kept_format_is_known check (kept_format in ('jpg', 'png', 'webp')),
+    constraint source_pictures_parent_is_sha256 check (parent_key ~ '^[0-9a-f]{64}$'),
+    constraint source_pictures_parent_has_relation check ((parent_key is null) = (relation is null)),
+    constraint source_pictures_relation_is_known check (relation in ('same', 'cropped')),
+    constraint source_pictures_cropped_has_rectangle check (
+        (relation is not distinct from 'cropped') = (crop is not null)
+    ),
+    constraint source_pictures_crop_is_rectangle check (
+        array_length(crop, 1) = 4 and array_position(crop, null) is null
+        and crop[1] >= 0 and crop[2] >= 0 and crop[3] > 0 and crop[4] > 0
+    )
+) with (fillfactor = 80);
+
+create index source_pictures_parent_idx on copperplate.source_pictures (parent_key) where parent_key is not null;
+create index source_pictures_last_used_idx on copperplate.source_pictures (last_used_at);
+
+comment on table copperplate.source_pictures is
+'One row per picture that was brought to be processed, by the SHA-256 of its bytes as they came.
+Row-level security is on without a policy: only service_role and the owner see rows.';
+
+alter table copperplate.source_pictures enable row level security;
+revoke all on table copperplate.source_pictures from public, anon, authenticated, service_role;
+grant select, insert, update, delete on table copperplate.source_pictures to service_role;
+
+create table copperplate.source_owners (
+    digest text not null,
+    -- As budgets name payers: key:<id> or user:<id>.
+    owner text not null,
+    created_at timestamptz not null,
+    constraint source_owners_pkey primary key (digest, owner),
+    constraint source_owners_digest_fkey foreign key (digest)
+    references copperplate.source_pictures (digest) on delete cascade,
+    constraint source_owners_owner_is_named check (owner ~ '^(key|user):.{1,100}$')
+);
+
+create index source_owners_owner_idx on copperplate.source_owners (owner);
+
+comment on table copperplate.source_owners is
+'Who had the bytes of a source picture: they alone are told where its results are.
+Row-level security is on without a policy: only service_role and the owner see rows.';
+
+alter table copperplate.source_owners enable row level security;
+revoke all on table copperplate.source_owners from public, anon, authenticated, service_role;
+grant select, insert, update, delete on table copperplate.source_owners to service_role;
+
+create function copperplate.source_is_taken_down(p_digest text)
+returns boolean
+language sql
+stable
+security invoker
+set search_path = ''
+as $$
+    select
+        copperplate.is_taken_down(p_digest)
+        or exists (
+            select
+            from copperplate.source_pictures as s
+            inner join copperplate.takedowns as t on s.parent_key = t.generation_key
+            where s.digest = p_digest
+        );
+$$;
+
+comment on function copperplate.source_is_taken_down(text) is
+'Whether there is a tombstone of a source picture, by its digest, or of the picture that it comes from.';
+revoke all on function copperplate.source_is_taken_down(text) from public, anon, authenticated;
+grant execute on function copperplate.source_is_taken_down(text) to service_role;
+
+create function public.find_source(p_digest text, p_owner text default null)
+returns jsonb
+language sql
+stable
+security invoker
+set search_path = ''
+as $$
+    select jsonb_build_object(
+        'digest', s.digest, 'format', s.format, 'width', s.width, 'height', s.height, 'size_bytes', s.size_bytes,
+        'parent_key', s.parent_key, 'crop', s.crop,
+        'kept_path', s.kept_path, 'kept_digest', s.kept_digest, 'kept_format', s.kept_format,
+        'is_owned', exists (
+            select from copperplate.source_owners as o where o.digest = s.digest and o.owner = p_owner
+        ),
+        'is_taken_down', copperplate.source_is_taken_down(s.digest)
+    )
+    from copperplate.source_pictures as s
+    where s.digest = p_digest;
+$$;
+
+comment on function public.find_source(text, text) is
+'What is known of the source picture with that SHA-256, and whether p_owner had its bytes; null where it is unknown.';
+revoke all on function public.find_source(text, text) from public, anon, authenticated;
+grant execute on function public.find_source(text, text) to service_role;
+
+create function public.note_source(
+    p_digest text,
+    p_format text,
+    p_width integer,
+    p_height integer,
+    p_size_bytes bigint,
+    p_owner text default null,
+    p_parent_key text default null,
+    p_crop integer[] default null
+)
+returns jsonb
+language plpgsql
+volatile
+security invoker
+set search_path = ''
+as $$
+declare
+    v_now timestamptz := copperplate.clock();
+    v_relation text := case
+        when p_parent_key is null then null
+        when p_crop is null then 'same'
+        else 'cropped'
+    end;
+    v_known jsonb;
+begin
+    perform copperplate.hold_user(jsonb_build_object('budgets', array[jsonb_build_object('name', p_owner)]));
+    insert into copperplate.source_pictures as s (
+        digest, format, width, height, size_bytes, parent_key, relation, crop, created_at, last_used_at
+    )
+    values (
+        p_digest, p_format, p_width, p_height, p_size_bytes, p_parent_key, v_relation, p_crop, v_now, v_now
+    )
+    on conflict (digest) do update
+    set
+        last_used_at = excluded.last_used_at,
+        parent_key = coalesce(s.parent_key, excluded.parent_key),
+        relation = case when s.parent_key is null then excluded.relation else s.relation end,
+        crop = case when s.parent_key is null then excluded.crop else s.crop end;
+    if p_owner is not null and not copperplate.is_forgotten(p_owner) then
+        insert into copperplate.source_owners (digest, owner, created_at)
+        values (p_digest, p_owner, v_now)
+        on conflict (digest, owner) do nothing;
+    end if;
+    v_known := public.find_source(p_digest, p_owner);
+    -- The store drops it a day after it was stored, and a wish may wait for a day.
+    if exists (
+        select from copperplate.source_pictures as s
+        where s.digest = p_digest and s.kept_at < v_now - interval '30 minutes'
+    ) then
+        return v_known || '{"kept_path": null, "kept_digest": null, "kept_format": null}';
+    end if;
+    return v_known;
+end;
+$$;
+
+comment on function public.note_source(text, text, integer, integer, bigint, text, text, integer[]) is
+'Note a source picture, and that p_owner had its bytes; nobody for null, nor a user who was forgotten. A parent is noted
+where none is known yet. Answers as find_source does, with a clean copy only if it outlives a wish that is made now.';
+revoke all on function public.note_source(text, text, integer, integer, bigint, text, text, integer[])
+from public, anon, authenticated;
+grant execute on function public.note_source(text, text, integer, integer, bigint, text, text, integer[])
+to service_role;
+
+create function public.keep_input(p_digest text, p_path text, p_kept_digest text, p_format text)
+returns boolean
+language plpgsql
+volatile
+security invoker
+set search_path = ''
+as $$
+begin
+    update copperplate.source_pictures as s
+    set
+        kept_path = p_path, kept_digest = p_kept_digest, kept_format = p_format,
+        kept_at = case when s.kept_path is distinct from p_path then copperplate.clock() else s.kept_at end
+    where s.digest = p_digest;
+    return found;
+end;
+$$;
+
+comment on function public.keep_input(text, text, text, text) is
+'Note that a clean copy of a source picture lies in the bucket of processed pictures; false where it is unknown.';
+revoke all on function public.keep_input(text, text, text, text) from public, anon, authenticated;
+grant execute on function public.keep_input(text, text, text, text) to service_role;
+
+create function public.find_results(p_digest text)
+returns jsonb
+language sql
+stable
+security invoker
+set search_path = ''
+as $$
+    select coalesce(
+        jsonb_agg(
+            jsonb_build_object(
+                'operation', g.recipe ->> 'operation', 'generation_key', g.prompt_hash, 'model', g.model,
+                'parameters', g.recipe -> 'parameters', 'created_at', e.created_at
+            )
+            order by e.created_at desc, g.prompt_hash
+        ),
+        '[]'
+    )
+    from public.generation_status as g
+    inner join copperplate.cache_entries as e on g.prompt_hash = e.generation_key and e.is_original
+    where g.kind = 'processed' and g.recipe ->> 'source' = p_digest;
+$$;
+
+comment on function public.find_results(text) is
+'Every stored result of the source picture with that SHA-256, the newest first: operation, generation_key, model,
+parameters and created_at of each.';
+revoke all on function public.find_results(text) from public, anon, authenticated;
+grant execute on function public.find_results(text) to service_role;
+
+create function public.may_see_processed(p_generation_key text, p_owner text)
+returns boolean
+language sql
+stable
+security invoker
+set search_path = ''
+as $$
+    select exists (
+        select
+        from public.generation_status as g
+        inner join copperplate.source_owners as o on g.recipe ->> 'source' = o.digest
+        where g.prompt_hash = p_generation_key and g.kind = 'processed' and o.owner = p_owner
+    );
+$$;
+
+comment on function public.may_see_processed(text, text) is
+'Whether p_owner (key:<id> or user:<id>) had the bytes that this processed picture is made from.';
+revoke all on function public.may_see_processed(text, text) from public, anon, authenticated;
+grant execute on function public.may_see_processed(text, text) to service_role;
