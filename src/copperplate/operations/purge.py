@@ -35,8 +35,8 @@ async def purge(  # noqa: PLR0913 - the choices of one command
     `pinned`: the generations that were left, as they are pinned. A dry run with children has their `tree`, the first
     200 generations of it. A purge without children counts them only in a dry run, and tells of none where there is
     none. Every hit asks the ledger first, so no process has to be told. An object that a store does not remove is left
-    to the next cleanup. Raises `LedgerUnavailable`, and purging again goes on; what the first CDN that failed says, once
-    all were asked: its copies end with their hour.
+    to the next cleanup. Raises `LedgerUnavailable`, and purging again goes on; what the first CDN that failed says,
+    once all were asked: its copies end with their hour.
     """
     sums, keys, objects = Counter[str](), list[str](), list[tuple[str, str]]()
     try:
