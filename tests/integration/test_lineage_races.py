@@ -1,4 +1,4 @@
-"""`take_down` of a picture against what is made from it at that moment, in every order: none of it is served or kept."""
+"""`take_down` of a picture against what is made from it at that moment, in every order: none of it is kept."""
 
 from __future__ import annotations
 
