@@ -102,7 +102,10 @@ async def _told_to_owner(
         raise TakenDown
     if caller.user is None:
         raise NotFound(_UNKNOWN)
-    status = await services.user_requests.status(caller.user.id, key)
+    try:
+        status = await services.user_requests.status(caller.user.id, key)
+    except NotFound:  # in the words that others are told: what differs would tell whether there is such a picture
+        raise NotFound(_UNKNOWN) from None
     url_of = picture_addresses(request.scope, services)
     told: dict[str, Any] = {"key": key} if state is None else told_of(state, url_of)
     if isinstance(status, Delivered):
