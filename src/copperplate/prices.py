@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import date
+from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
 from copperplate.model import Size
@@ -15,9 +16,9 @@ from copperplate.model import Size
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-VERSION: Final = 1
+VERSION: Final = 2
 # When they were read; none was checked against a bill.
-AS_OF: Final = date(2026, 11, 20)
+AS_OF: Final = date(2026, 11, 30)
 
 MICRO: Final = 1_000_000
 # fal bills started megapixels and does not say of how many px. Those who quote a price for 1024x1024 count one.
@@ -26,6 +27,7 @@ MEGAPIXEL: Final = 1_024 * 1_024
 LITELLM: Final = "litellm 1.109.1"
 FAL_PAGE: Final = "fal's page of the model"
 FAL_QUOTED: Final = "fal's price list, as others quote it"
+FAL_LISTED: Final = "fal's price list, as others quote it; $0 on fal's page is an unknown price"
 OPENAI_TOKENS: Final = "OpenAI's calculator of tokens, as its forum quotes it"
 
 
@@ -46,10 +48,42 @@ class TokenPrice:
     out: int
 
 
+class ProcessingUnit(StrEnum):
+    """What processing a picture is billed by."""
+
+    PICTURE = "picture"
+    RESULT_MEGAPIXEL = "started megapixel of the result"
+    COMPUTE_SECOND = "compute second"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProcessingPrice:
+    """Millionths of a dollar for one unit, and who says so. Of compute seconds `most_seconds` are reserved."""
+
+    micro_usd: int
+    unit: ProcessingUnit
+    source: str
+    most_seconds: int = 0
+
+
 MEGAPIXEL_PRICES: Final[Mapping[str, UnitPrice]] = {
     "fal-ai/flux/schnell": UnitPrice(micro_usd=3_000, source=FAL_PAGE),
     "fal-ai/flux/dev": UnitPrice(micro_usd=25_000, source=FAL_PAGE),
     "fal-ai/flux-2": UnitPrice(micro_usd=12_000, source=FAL_QUOTED),
+}
+# By endpoint of fal; `adapters/fal/endpoints.py` has the rest of each.
+PROCESSING_PRICES: Final[Mapping[str, ProcessingPrice]] = {
+    "fal-ai/birefnet/v2": ProcessingPrice(
+        micro_usd=800, unit=ProcessingUnit.COMPUTE_SECOND, source=FAL_LISTED, most_seconds=30
+    ),
+    "fal-ai/bria/background/remove": ProcessingPrice(micro_usd=18_000, unit=ProcessingUnit.PICTURE, source=FAL_QUOTED),
+    "fal-ai/seedvr/upscale/image": ProcessingPrice(
+        micro_usd=1_000, unit=ProcessingUnit.RESULT_MEGAPIXEL, source=FAL_PAGE
+    ),
+    "fal-ai/esrgan": ProcessingPrice(
+        micro_usd=1_110, unit=ProcessingUnit.COMPUTE_SECOND, source=FAL_QUOTED, most_seconds=60
+    ),
+    "fal-ai/codeformer": ProcessingPrice(micro_usd=2_100, unit=ProcessingUnit.RESULT_MEGAPIXEL, source=FAL_QUOTED),
 }
 TOKEN_PRICES: Final[Mapping[str, TokenPrice]] = {
     "gpt-image-2": TokenPrice(text_in=5, image_in=8, out=30),
@@ -101,6 +135,23 @@ def cost_of_units(model: str, usage: Mapping[str, int]) -> int | None:
     """What fal's report costs: `micro_units`, millionths of a megapixel, rounded up to a millionth of a dollar."""
     price, units = MEGAPIXEL_PRICES.get(model), usage.get("micro_units")
     return None if price is None or units is None else _up(price.micro_usd * units, MICRO)
+
+
+def estimate_processing(price: ProcessingPrice, result_px: int) -> int:
+    """What fal will ask for a processed picture of so many px; of compute seconds, for as many as are reserved."""
+    match price.unit:
+        case ProcessingUnit.PICTURE:
+            return price.micro_usd
+        case ProcessingUnit.RESULT_MEGAPIXEL:
+            return price.micro_usd * _up(result_px, MEGAPIXEL)
+        case ProcessingUnit.COMPUTE_SECOND:
+            return price.micro_usd * price.most_seconds
+
+
+def cost_of_processing(price: ProcessingPrice, usage: Mapping[str, int]) -> int | None:
+    """What fal's report costs: `micro_units`, millionths of the unit of the price. None where it told nothing."""
+    units = usage.get("micro_units")
+    return None if units is None else _up(price.micro_usd * units, MICRO)
 
 
 def drawn_tokens(model: str, quality: str, canvas: Size) -> int | None:
@@ -160,7 +211,7 @@ def dearest_micro_usd(provider: str, canvas: Size, prompt: str) -> int:
 def rows() -> list[PriceRow]:
     """The whole table, in order."""
     free = PriceRow(provider="painter", model="any", unit="picture", micro_usd=0, source="it is local")
-    return [*_megapixels(), *_pictures(), *_tokens(), free]
+    return [*_megapixels(), *_processing(), *_pictures(), *_tokens(), free]
 
 
 def _megapixels() -> list[PriceRow]:
@@ -168,6 +219,17 @@ def _megapixels() -> list[PriceRow]:
         PriceRow(provider="fal", model=model, unit="started megapixel", micro_usd=price.micro_usd, source=price.source)
         for model, price in MEGAPIXEL_PRICES.items()
     ]
+
+
+def _processing() -> list[PriceRow]:
+    return [
+        PriceRow(provider="fal", model=model, unit=_unit_of(price), micro_usd=price.micro_usd, source=price.source)
+        for model, price in PROCESSING_PRICES.items()
+    ]
+
+
+def _unit_of(price: ProcessingPrice) -> str:
+    return f"{price.unit}, {price.most_seconds} reserved" if price.most_seconds else price.unit.value
 
 
 def _pictures() -> list[PriceRow]:

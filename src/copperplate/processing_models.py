@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 SCALE: Final = "scale"
 # As large as any picture that is decoded.
 MAX_RESULT_PIXELS: Final = 4096 * 4096
+# Upscalers work on blocks, and may cut what is over: SeedVR2 crops to multiples of 16 px.
+BLOCK_PX: Final = 16
 _MAX_CHARS: Final = 20
 
 
@@ -103,6 +105,18 @@ def scaled(size: Size, parameters: tuple[str, ...]) -> Size:
     values = dict(parameter.partition("=")[::2] for parameter in parameters)
     scale = Decimal(values.get(SCALE, "1"))
     return Size(width=int(size.width * scale), height=int(size.height * scale))
+
+
+def least(size: Size, parameters: tuple[str, ...]) -> Size:
+    """The smallest result in px that counts as what was asked: `scaled`, less a part of a block where it is scaled."""
+    whole = scaled(size, parameters)
+    if not any(parameter.startswith(f"{SCALE}=") for parameter in parameters):
+        return whole
+    return Size(width=_whole_blocks(whole.width), height=_whole_blocks(whole.height))
+
+
+def _whole_blocks(px: int) -> int:
+    return px - px % BLOCK_PX or px
 
 
 def _plain(number: Decimal) -> str:

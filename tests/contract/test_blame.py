@@ -157,6 +157,7 @@ CASES = [
     Case("fal", 422, fal(entry("missing", "image_url")), ACCOUNT, "missing"),
     Case("fal", 422, fal(entry("literal_error", "output_format")), ACCOUNT, "COPPERPLATE_IMAGE_MODEL"),
     # fal: the prompt
+    Case("fal", 422, fal(entry("file_download_error", "image_url")), ACCOUNT, "COPPERPLATE_FAL_UPLOAD_ACL"),
     Case("fal", 422, fal(entry("content_policy_violation")), MODERATED),
     Case("fal", 400, fal("no", error_type="content_policy_violation"), MODERATED),
     Case("fal", 422, fal("no"), MODERATED, headers={"x-fal-error-type": "content_policy_violation"}),

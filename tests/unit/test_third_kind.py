@@ -97,10 +97,10 @@ async def test_a_third_kind_is_counted_in_statistics_metrics_and_cleanup() -> No
             told = (await client.get("/api/cache/stats")).json()
             metrics = await client.get("/metrics", headers={"Authorization": "Bearer a token of the metrics"})
             counted = (await client.get("/api/cache/cleanup?dry_run=true", headers=OPERATOR)).json()
-        assert set(told["savings"]) == {"image", "memoji", "poster"}
+        assert set(told["savings"]) == {"image", "memoji", "processed", "poster"}
         families = {family.name: family for family in text_string_to_metric_families(metrics.text)}
         kept = {sample.labels["kind"]: sample.value for sample in families["copperplate_pictures"].samples}
-        assert kept == {"image": 0, "memoji": 0, "poster": 1}
+        assert kept == {"image": 0, "memoji": 0, "processed": 0, "poster": 1}
         assert (counted["images"], counted["memoji"], counted["posters"]) == (0, 0, 0)
 
 
@@ -134,10 +134,10 @@ def test_deployment_starts_without_a_third_kind_that_nobody_makes() -> None:
     clock = FakeClock()
     settings = Settings.from_env({"SUPABASE_URL": "https://x.supabase.co", "COPPERPLATE_PROVIDER": "painter"})
     stores = {bucket: MemoryStore(bucket, clock) for bucket in BUCKETS}
-    assert set(_make_kinds(settings, clock, stores)) == {"image", "memoji", "poster"}
+    assert set(_make_kinds(settings, clock, stores)) == {"image", "memoji", "processed", "poster"}
     with pytest.raises(Misconfigured, match="Nobody makes images: set FAL_KEY"):
         _make_kinds(replace(settings, provider=None), clock, stores)
-    assert set(_make_kinds(replace(settings, provider=None, fal_key="k"), clock, stores)) == {"image"}
+    assert set(_make_kinds(replace(settings, provider=None, fal_key="k"), clock, stores)) == {"image", "processed"}
 
 
 def test_every_provider_that_can_be_named_has_its_maker_and_no_other_is_taken_for_the_painter() -> None:

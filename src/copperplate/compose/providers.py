@@ -12,6 +12,7 @@ from copperplate.settings import PROVIDER_KEYS
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from copperplate.adapters.fal.endpoints import Endpoint
     from copperplate.generation.kinds import Kind
     from copperplate.ports import Clock, ProcessingProvider, Provider
     from copperplate.processing_models import ProcessingModel
@@ -31,8 +32,10 @@ def make_provider(kind: str, settings: Settings, clock: Clock) -> Provider | Non
         return None
     variable = spec.model_variable or "COPPERPLATE_PROVIDER"
     model = None if spec.model_variable is None else settings.value_of(spec.model_variable)
-    maker = (PROCESSOR_MAKERS if spec.has_inputs else MAKERS).get(name)
-    return None if maker is None else maker(settings, clock, Model(variable, model))
+    if spec.has_inputs and name not in PROCESSOR_MAKERS:
+        return None
+    makers = PROCESSOR_MAKERS if spec.has_inputs else MAKERS
+    return makers[name](settings, clock, Model(variable, model))
 
 
 def processing_models(kinds: Mapping[str, Kind]) -> Sequence[ProcessingModel]:
@@ -104,6 +107,36 @@ def _make_openai(settings: Settings, clock: Clock, model: Model) -> Provider:
     )
 
 
+def _make_fal_processing(settings: Settings, clock: Clock, _: Model) -> ProcessingProvider:
+    if settings.fal_key is None:
+        raise Misconfigured("COPPERPLATE_PROVIDER=fal needs FAL_KEY.")
+    check_installed("fal_client", "fal")
+    from copperplate.adapters.fal.endpoints import ENDPOINTS
+    from copperplate.adapters.fal.processing import FalProcessing
+
+    return FalProcessing(
+        key=settings.fal_key,
+        clock=clock,
+        endpoints=_chosen(settings.process_models, ENDPOINTS),
+        queue_url=settings.fal_queue_url,
+        rest_url=settings.fal_rest_url,
+        acl=settings.fal_upload_acl,
+        retention=settings.job_retention,
+        result_hosts=settings.result_hosts,
+        seconds=settings.provider_deadline.total_seconds(),
+    )
+
+
+def _chosen(names: Sequence[str] | None, endpoints: Sequence[Endpoint]) -> tuple[Endpoint, ...]:
+    """The endpoints of these names, in their order; all of them where none are named. Raises `Misconfigured`."""
+    offered = {endpoint.model.name: endpoint for endpoint in endpoints}
+    if unknown := [name for name in names or () if name not in offered]:
+        raise Misconfigured(
+            f"COPPERPLATE_PROCESS_MODELS: nobody here has {unknown[0][:80]!r}. Offered: {', '.join(offered)}."
+        )
+    return tuple(offered[name] for name in names or offered)
+
+
 # A name that is not here is an error, and never the painter.
 MAKERS: Final[Mapping[str, Callable[[Settings, Clock, Model], Provider]]] = {
     "painter": _make_painter,
@@ -113,4 +146,5 @@ MAKERS: Final[Mapping[str, Callable[[Settings, Clock, Model], Provider]]] = {
 # Who makes pictures from pictures; OpenAI does not.
 PROCESSOR_MAKERS: Final[Mapping[str, Callable[[Settings, Clock, Model], ProcessingProvider]]] = {
     "painter": _make_painter_processing,
+    "fal": _make_fal_processing,
 }

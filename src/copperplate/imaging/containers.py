@@ -7,7 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from copperplate.imaging import jpeg_segments, webp_chunks, wholeness
-from copperplate.imaging.header import FORMATS, bad_output
+from copperplate.imaging.header import FORMATS, OverLimit
 from copperplate.imaging.png_chunks import read_png
 
 if TYPE_CHECKING:
@@ -28,12 +28,14 @@ class Container:
     orientation: int
     # The decoded picture of an opened one; raises `NoPicture` unless all pixels came out of the file.
     prove: Callable[[Image], Image]
+    # Whether its code keeps the value of every pixel.
+    is_lossless: bool = False
     # What a png says of its colours that Pillow does not tell.
     colours: Mapping[str, object] = field(default_factory=dict)
 
 
 def read_container(body: bytes, header: Header) -> Container:
-    """The file that the header told of; raises `ProviderFailed` if it moves, `NoPicture` if it is cut."""
+    """The file that the header told of; raises `OverLimit` if it moves, `NoPicture` if it is cut."""
     if header.name == "JPEG":
         segments = jpeg_segments.read_segments(body)
         return Container(
@@ -49,14 +51,16 @@ def read_container(body: bytes, header: Header) -> Container:
             has_c2pa=webp_chunks.has_c2pa(chunks),
             orientation=webp_chunks.orientation(chunks),
             prove=partial(wholeness.prove_webp, chunks),
+            is_lossless=webp_chunks.is_lossless(chunks),
         )
     parts = read_png(body)
     if parts.frames > 1:
-        raise bad_output(f"the {FORMATS[header.name]} holds more than one picture")
+        raise OverLimit(f"the {FORMATS[header.name]} holds more than one picture")
     return Container(
         body=parts.body,
         has_c2pa=parts.has_c2pa,
         orientation=parts.orientation,
         colours=parts.colours,
         prove=partial(wholeness.prove_png, parts.kept),
+        is_lossless=True,
     )

@@ -68,7 +68,7 @@ def _save(picture: Image, rendition: Rendition, xmp: bytes | None) -> bytes:
         target = BytesIO()
         _unshared(picture).save(target, **options)
         return target.getvalue()
-    with _temporary_file() as file:
+    with temporary_file() as file:
         _unshared(picture).save(file, **options)
         file.seek(0)
         return file.read()
@@ -104,7 +104,7 @@ def _label_option(rendition: Rendition, xmp: bytes | None) -> dict[str, Any]:
     return {"pnginfo": chunks}
 
 
-def _temporary_file() -> IO[bytes]:
+def temporary_file() -> IO[bytes]:
     """A file with a descriptor, in memory where the platform has such."""
     if hasattr(os, "memfd_create"):
         return os.fdopen(os.memfd_create("picture"), "w+b")

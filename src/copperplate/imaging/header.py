@@ -45,15 +45,22 @@ class Header:
     size: Size
 
 
+class OverLimit(ProviderFailed):
+    """A picture of more bytes, pixels, parts or frames than are taken."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(FailureClass.BAD_OUTPUT, message)
+
+
 def read_header(body: bytes) -> Header:
-    """What `body` says it is, whatever anyone claimed of it; raises `ProviderFailed` (bad output), or `NoPicture`."""
+    """What `body` says it is, whatever anyone claimed of it; raises `OverLimit`, `ProviderFailed`, or `NoPicture`."""
     name, read_size = _sniff(body)
     try:
         size = read_size(body)
     except (IndexError, ValueError, struct.error) as error:
         raise NoPicture(f"the {FORMATS[name]} has no whole header") from error
     if size.width * size.height > MAX_PIXELS:
-        raise bad_output(f"the picture says it is {size}, more than {MAX_PIXELS} pixels")
+        raise OverLimit(f"the picture says it is {size}, more than {MAX_PIXELS} pixels")
     if not size.width * size.height:
         raise bad_output(f"the picture says it is {size}")
     return Header(name=name, size=size)
@@ -71,7 +78,7 @@ def is_text(body: bytes | bytearray) -> bool:
 
 def _sniff(body: bytes) -> tuple[str, Callable[[bytes], Size]]:
     if len(body) > MAX_BODY_BYTES:
-        raise bad_output(f"the answer has {len(body)} bytes, more than {MAX_BODY_BYTES}")
+        raise OverLimit(f"the answer has {len(body)} bytes, more than {MAX_BODY_BYTES}")
     if body.startswith(b"\xff\xd8\xff"):
         return "JPEG", _jpeg_size
     if body.startswith(b"\x89PNG\r\n\x1a\n"):
@@ -90,7 +97,7 @@ def _is_of_another_format(body: bytes) -> bool:
 def _jpeg_size(body: bytes) -> Size:
     # A byte of pixels that looks like a marker is stuffed, so these are scans (or a thumbnail's).
     if body.count(b"\xff\xda") > MAX_SCANS:
-        raise bad_output(f"the jpg has more than {MAX_SCANS} scans")
+        raise OverLimit(f"the jpg has more than {MAX_SCANS} scans")
     place = 2
     for _ in range(MAX_CHUNKS):
         place = body.index(b"\xff", place)  # decoders skip what stands between two segments
@@ -112,7 +119,7 @@ def _png_size(body: bytes) -> Size:
             break
         place += 12 + int.from_bytes(body[place : place + 4], "big")
     else:
-        raise bad_output(f"the png has more than {MAX_CHUNKS} chunks")
+        raise OverLimit(f"the png has more than {MAX_CHUNKS} chunks")
     if body[12:16] != b"IHDR":
         raise NoPicture("the png does not begin with a header")
     width, height = struct.unpack_from(">II", body, 16)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from copperplate.errors import NoPicture
-from copperplate.imaging.header import MAX_CHUNKS, bad_output
+from copperplate.imaging.header import MAX_CHUNKS, OverLimit
 from copperplate.imaging.orientation import read_orientation
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ def read_segments(body: bytes) -> list[Segment]:
     for segment in _walk(body):
         segments.append(segment)
         if len(segments) > MAX_CHUNKS:
-            raise bad_output(f"the jpg has more than {MAX_CHUNKS} segments")
+            raise OverLimit(f"the jpg has more than {MAX_CHUNKS} segments")
     return segments
 
 

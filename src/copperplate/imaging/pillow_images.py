@@ -14,10 +14,12 @@ from typing import TYPE_CHECKING, Final, TypeVar
 from copperplate.errors import ProviderFailed
 from copperplate.imaging import encoders, placeholders, verification
 from copperplate.imaging.decode import Pixels
-from copperplate.imaging.header import FORMATS, MAX_BODY_BYTES, MAX_PIXELS, Header, bad_output, read_header
+from copperplate.imaging.header import MAX_BODY_BYTES, MAX_PIXELS, Header, bad_output, read_header
 from copperplate.imaging.provenance import says_ai_made, xmp_packet
 from copperplate.imaging.room import Room
+from copperplate.imaging.uploads import clean_upload, read_upload
 from copperplate.recipes.display import default_rendition
+from copperplate.source_errors import InvalidPicture
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -96,7 +98,12 @@ class PillowImages:
 
     async def clean(self, body: bytes) -> CleanPicture:
         """A picture that somebody brought, encoded anew; see `Cleaner.clean`."""
-        raise NotImplementedError
+        upload = read_upload(body)
+        working = await self._urgent.start(partial(clean_upload, body, upload.header), upload.memory_bytes)
+        try:
+            return await self.result_of(working, upload.header)
+        except ProviderFailed as late:
+            raise InvalidPicture(str(late)) from late
 
     @contextlib.asynccontextmanager
     async def open(self, original: bytes, *, model: str | None, is_urgent: bool = True) -> AsyncIterator[OpenPicture]:
@@ -144,7 +151,7 @@ class PillowImages:
         # Waited for, not awaited: nothing ends a thread, so neither may anything end its place.
         await asyncio.wait((working,), timeout=self._seconds)
         if not working.done():
-            raise bad_output(f"the {FORMATS[header.name]} was not decoded within {self._seconds} s")
+            raise bad_output(f"the {header.name.lower()} was not decoded within {self._seconds} s")
         return working.result()
 
     def _is_small(self, original: bytes, header: Header) -> bool:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from copperplate.errors import NoPicture
-from copperplate.imaging.header import MAX_CHUNKS, bad_output
+from copperplate.imaging.header import MAX_CHUNKS, OverLimit
 from copperplate.imaging.orientation import read_orientation
 
 if TYPE_CHECKING:
@@ -33,9 +33,9 @@ def read_webp(body: bytes) -> list[Chunk]:
     chunks: dict[bytes, Chunk] = {}
     for number, (chunk, is_whole) in enumerate(_walk(body), 1):
         if number > MAX_CHUNKS:
-            raise bad_output(f"the webp has more than {MAX_CHUNKS} chunks")
+            raise OverLimit(f"the webp has more than {MAX_CHUNKS} chunks")
         if chunk.name in _ANIMATED:
-            raise bad_output("the webp holds more than one picture")
+            raise OverLimit("the webp holds more than one picture")
         if chunk.name in chunks or (chunk.name in CODED and not _PIXELS.isdisjoint(chunks)):
             continue  # decoders stop at the first pixels: alpha behind them is none of theirs
         if not is_whole and chunk.name in _SEEN:
@@ -66,8 +66,8 @@ def with_what_pixels_need(chunks: list[Chunk]) -> bytes:
             if chunk.name == b"VP8X":
                 content = bytes((content[0] & ~_DROPPED_FLAGS, *content[1:]))
             parts += (chunk.name, len(content).to_bytes(4, "little"), content, b"\0" * (len(content) % 2))
-    inside = b"".join((b"WEBP", *parts))
-    return b"RIFF" + len(inside).to_bytes(4, "little") + inside
+    length = len(b"WEBP") + sum(map(len, parts))
+    return b"".join((b"RIFF", length.to_bytes(4, "little"), b"WEBP", *parts))
 
 
 def shortened(chunks: list[Chunk], number: int, length: int) -> list[Chunk]:
@@ -84,3 +84,8 @@ def orientation(chunks: list[Chunk]) -> int:
 def has_c2pa(chunks: list[Chunk]) -> bool:
     """Whether a chunk holds a C2PA manifest."""
     return any(chunk.name == b"C2PA" for chunk in chunks)
+
+
+def is_lossless(chunks: list[Chunk]) -> bool:
+    """Whether its code keeps the value of every pixel."""
+    return any(chunk.name == b"VP8L" for chunk in chunks)

@@ -100,7 +100,6 @@ def prove_png(chunks: Sequence[bytes], opened: Image) -> Image:
 
 def prove_webp(chunks: list[Chunk], opened: Image) -> Image:
     """The pixels, whose code ends where its chunk does; raises `NoPicture` otherwise."""
-    opened.load()
     for number, chunk in enumerate(chunks):
         if chunk.name not in webp_chunks.CODED or (chunk.name == b"ALPH" and not chunk.content[0] & 3):
             continue  # alpha that is not compressed is as long as it is
@@ -109,6 +108,7 @@ def prove_webp(chunks: list[Chunk], opened: Image) -> Image:
             chunks, number
         ):
             raise NoPicture("the webp is damaged: its pixels end before its data")
+    opened.load()  # last: these pixels and those of a trial are not in memory at once
     return opened
 
 

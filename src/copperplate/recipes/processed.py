@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from copperplate.errors import InvalidRequest
 from copperplate.model import PictureFormat, PictureRequest, Rendition, Size
-from copperplate.processing_models import scaled
+from copperplate.processing_models import least
 from copperplate.recipes.canonical import cache_key
 from copperplate.recipes.objects import KEY, original_key
 
@@ -70,8 +70,8 @@ def processed_request(recipe: Mapping[str, CanonicalValue], source: InputPicture
 
 
 def with_source(request: PictureRequest, source: InputPicture) -> PictureRequest:
-    """The same with its source picture, which says how large the result has to be."""
-    return replace(request, inputs=(source,), canvas=scaled(source.size, parameters_of(request.recipe)))
+    """The same with its source picture, which says how large the result has to be at least."""
+    return replace(request, inputs=(source,), canvas=least(source.size, parameters_of(request.recipe)))
 
 
 def source_of(recipe: Mapping[str, CanonicalValue]) -> str:

@@ -271,6 +271,14 @@ def operation_credits(raw: str) -> Mapping[Operation, int]:
     return MappingProxyType(prices)
 
 
+def model_names(raw: str) -> tuple[str, ...]:
+    """Names of models, each once, with commas between."""
+    names = tuple(part.strip() for part in raw.split(",") if part.strip())
+    if not names or len(set(names)) < len(names):
+        raise ValueError("names of models, each once, with a comma between")
+    return names
+
+
 def flag(raw: str) -> bool:
     """Whether it is 1."""
     return raw == "1"

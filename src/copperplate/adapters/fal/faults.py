@@ -24,12 +24,14 @@ from copperplate.failure_classes import FailureClass
 from copperplate.refusals import MAX_TEXT
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
     from datetime import datetime
 
     from copperplate.errors import ProviderFailed
 
 MODERATION: Final = "content_policy_violation"
+# Which address fal loads an input from we say, and no caller.
+NOT_LOADED: Final = "file_download_error"
 
 # What certainly never left us is not billed; all else may have been taken.
 SUBMIT_ERRORS: Final[tuple[ErrorRow, ...]] = (
@@ -42,15 +44,27 @@ SUBMIT_ERRORS: Final[tuple[ErrorRow, ...]] = (
     (httpx.HTTPError, FailureClass.AMBIGUOUS, True, "the submit was sent and its answer was lost"),
 )
 
+_ADDRESS: Final = re.compile(r"(?:https?|data):[^\s\"'<>]{3,}")
 # What every request sends, whatever its prompt, size and seed.
 OUR_ARGUMENTS: Final = ("num_images", "enable_safety_checker", "output_format", "num_inference_steps")
-_MODEL: Final = "check COPPERPLATE_IMAGE_MODEL, COPPERPLATE_MEMOJI_MODEL and COPPERPLATE_FAL_QUEUE_URL"
+_MODEL: Final = (
+    "check COPPERPLATE_IMAGE_MODEL, COPPERPLATE_MEMOJI_MODEL, COPPERPLATE_PROCESS_MODELS and COPPERPLATE_FAL_QUEUE_URL"
+)
 SERVICE, GATEWAY = Speaker.SERVICE, Speaker.GATEWAY
 
 # A submit, or a job, that was answered with an error. The first row that fits decides. Words are the types of
 # `detail`, `error_type`, and as `param:…` the arguments that are not accepted.
 REFUSALS: Final[tuple[Row, ...]] = (
     Row(CLIENT, FailureClass.MODERATED, "fal refused the prompt", words=frozenset({MODERATION})),
+    Row(
+        (400, 422),
+        FailureClass.ACCOUNT,
+        "fal could not load the picture to process",
+        speaker=SERVICE,
+        words=frozenset({NOT_LOADED}),
+        of_model=True,
+        remedy="check COPPERPLATE_FAL_UPLOAD_ACL, and that the store's signed addresses can be loaded from outside",
+    ),
     Row(
         CLIENT,
         FailureClass.ACCOUNT,
@@ -106,6 +120,20 @@ REFUSALS: Final[tuple[Row, ...]] = (
     Row(ANY, FailureClass.BAD_OUTPUT, "an unusual answer", billed=True),
 )
 
+# An upload that was answered with an error. Nothing of it is billed.
+UPLOAD_REFUSALS: Final[tuple[Row, ...]] = (
+    Row((401,), FailureClass.ACCOUNT, "the key is refused for uploads", speaker=SERVICE, remedy="check FAL_KEY"),
+    Row(
+        (402, 403),
+        FailureClass.ACCOUNT,
+        "the key may not upload",
+        speaker=SERVICE,
+        remedy="check the rights of FAL_KEY, and the account at fal.ai/dashboard/billing",
+    ),
+    Row((429,), FailureClass.RATE_LIMITED, "fal limits the rate of our uploads"),
+    Row(range(300, 1_000), FailureClass.TRANSIENT, "fal did not take the input"),
+)
+
 
 def no_answer(error: httpx.HTTPError) -> ProviderFailed:
     """The failure of a submit that was not answered."""
@@ -118,10 +146,21 @@ def refused_submit(response: httpx.Response, *, now: datetime, secrets: Iterable
     fal bills neither refusals nor its own errors. An error page that is not fal's own may come from a gateway that
     let the request pass, so it counts as billed.
     """
+    return _failure_in(REFUSALS, response, now=now, secrets=secrets)
+
+
+def refused_upload(response: httpx.Response, *, now: datetime, secrets: Iterable[str] = ()) -> ProviderFailed:
+    """The failure of an upload that was answered with an error. `secrets` appear in no message."""
+    return _failure_in(UPLOAD_REFUSALS, response, now=now, secrets=secrets)
+
+
+def _failure_in(
+    table: Sequence[Row], response: httpx.Response, *, now: datetime, secrets: Iterable[str]
+) -> ProviderFailed:
     answer = read_answer(response)
     detail = f"{response.status_code} {describe(read_json(response), response)}"
     retry_after = parse_retry_after(response.headers.get("retry-after"), now=now)
-    row = judge(REFUSALS, answer)
+    row = judge(table, answer)
     if row.failure_class is FailureClass.ACCOUNT:
         detail = str(response.status_code)
     return failure_of(row, answer, detail=detail, retry_after=retry_after, secrets=secrets)
@@ -159,14 +198,21 @@ def read_answer(response: httpx.Response) -> Answer:
 
 
 def describe(body: dict[str, Any], response: httpx.Response) -> str:
-    """What fal itself says of a failure. A sentence may repeat the prompt; of entries their `input` is left out."""
+    """What fal itself says of a failure, without addresses: whoever has one can load the picture.
+
+    A sentence may repeat the prompt; of entries their `input` is left out.
+    """
+    return _ADDRESS.sub("(an address)", _words_of(body, response))[:MAX_TEXT]
+
+
+def _words_of(body: dict[str, Any], response: httpx.Response) -> str:
     detail = body.get("detail")
     if isinstance(detail, dict):
         detail = detail.get("message") or detail.get("msg")
     if isinstance(detail, list):
         messages = [f"{entry.get('msg')} ({entry.get('type')})" for entry in detail[:20] if isinstance(entry, dict)]
-        return "; ".join(messages)[:MAX_TEXT]
-    return str(detail or body.get("error") or response.headers.get("content-type"))[:MAX_TEXT]
+        return "; ".join(messages)
+    return str(detail or body.get("error") or response.headers.get("content-type"))
 
 
 def read_json(response: httpx.Response) -> dict[str, Any]:

@@ -8,13 +8,14 @@ import json
 import math
 from collections import OrderedDict
 from decimal import ROUND_CEILING, Decimal, InvalidOperation
-from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import httpx
 from fal_client import AsyncRequestHandle, Completed, FalClientHTTPError
 
-from copperplate.adapters.bounded_stream import PLAIN, BoundedStream, Unreadable, check_plain
+from copperplate.adapters.bounded_stream import PLAIN, Unreadable
 from copperplate.adapters.fal.addresses import Addresses
+from copperplate.adapters.fal.counted import count
 from copperplate.adapters.fal.faults import no_answer, refused_submit
 from copperplate.adapters.fal.files import FILE_SECONDS, Files
 from copperplate.adapters.fal.jobs import Asked, Trouble, failed, refused
@@ -32,8 +33,6 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 SUBMIT_SECONDS: Final = 30.0
-# Receipts, statuses and results hold addresses, not pictures.
-ANSWER_BYTES: Final = 1024 * 1024
 POLL_FACTOR: Final = 1.5
 POLL_MAX_SECONDS: Final = 1.0
 RETRY_FIRST_SECONDS: Final = 0.2
@@ -51,10 +50,6 @@ SUBMIT_HEADERS: Final = {
     # Dropped, unbilled, if nobody could start it in this time; past ten minutes we give a generation up ourselves.
     "X-Fal-Request-Timeout": "600",
 }
-
-
-class _Counted(BoundedStream, httpx.AsyncByteStream):
-    """As httpx wants it."""
 
 
 class Queue:
@@ -89,7 +84,7 @@ class Queue:
             headers={"Authorization": f"Key {key}", **PLAIN},
             verify=tls,
             timeout=httpx.Timeout(SUBMIT_SECONDS, connect=5),
-            event_hooks={"response": [_count, self._note_units]},
+            event_hooks={"response": [count, self._note_units]},
         )
 
     async def submit(self, model: str, arguments: dict[str, Any]) -> Job:
@@ -177,11 +172,6 @@ class Queue:
             self._units[str(response.url)] = units
             if len(self._units) > 1_000:
                 self._units.popitem(last=False)
-
-
-async def _count(response: httpx.Response) -> None:
-    check_plain(response.headers)
-    response.stream = _Counted(cast("httpx.AsyncByteStream", response.stream), ANSWER_BYTES)
 
 
 def picture_url(result: object) -> object:

@@ -1,0 +1,157 @@
+"""fal as a provider that processes pictures: endpoints as descriptions, inputs by address or uploaded once."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from datetime import timedelta
+from typing import TYPE_CHECKING, Final, TypeVar
+
+from copperplate import prices
+from copperplate.adapters.fal.endpoints import ENDPOINTS
+from copperplate.adapters.fal.over_queue import QUEUE_URL, REST_URL, OverQueue
+from copperplate.adapters.lazy_client import LazyClient
+from copperplate.errors import InvalidRequest, ProviderFailed
+from copperplate.processing_models import MAX_RESULT_PIXELS, scaled
+from copperplate.recipes.processed import parameters_of
+from copperplate.single_flight import SingleFlight
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from typing import Unpack
+
+    from copperplate.adapters.fal.endpoints import Endpoint
+    from copperplate.adapters.fal.over_queue import QueueOptions
+    from copperplate.adapters.fal.uploads import Uploads
+    from copperplate.model import CanonicalValue, InputPicture, Job, ProviderResult, Size
+    from copperplate.processing_models import ProcessingModel
+
+# An address is handed out for three quarters of the hour that it is good for: fal may take a quarter to load it.
+ADDRESS_SECONDS: Final = timedelta(minutes=45).total_seconds()
+MAX_REMEMBERED: Final = 1_000
+UPLOAD_SECONDS: Final = 60.0
+T = TypeVar("T")
+
+
+class FalProcessing(OverQueue):
+    """`ProcessingProvider` over fal's queue, with these endpoints; the first of an operation is its default.
+
+    `acl` is who may read an uploaded input beside our account: `forbid`, `hide` or `allow`.
+    """
+
+    def __init__(
+        self,
+        *,
+        endpoints: Sequence[Endpoint] = ENDPOINTS,
+        rest_url: str = REST_URL,
+        acl: str = "forbid",
+        upload_seconds: float = UPLOAD_SECONDS,
+        **options: Unpack[QueueOptions],
+    ) -> None:
+        super().__init__(**options)
+        self._endpoints = {endpoint.model.name: endpoint for endpoint in endpoints}
+        self.operations: Sequence[ProcessingModel] = tuple(endpoint.model for endpoint in endpoints)
+        self.models: tuple[str, ...] = tuple(self._endpoints)
+        self._clock = options["clock"]
+        self._uploads: LazyClient[Uploads] = LazyClient(
+            "copperplate.adapters.fal.uploads",
+            lambda module: module.Uploads(
+                key=options["key"],
+                clock=self._clock,
+                queue_url=options.get("queue_url", QUEUE_URL),
+                rest_url=rest_url,
+                acl=acl,
+                seconds=upload_seconds,
+            ),
+        )
+        # By the digest of an input: where fal can load it, and until when we say so.
+        self._known: OrderedDict[str, tuple[str, float]] = OrderedDict()
+        self._under_way: SingleFlight[str] = SingleFlight()
+        # By the id of a job: the digest of its input.
+        self._submitted: OrderedDict[str, str] = OrderedDict()
+
+    def settings(self, model: str) -> tuple[str, ...]:
+        """What of the fixed fields changes pixels."""
+        return tuple(sorted(self._endpoints[model].model.settings))
+
+    def canvas(self, size: Size) -> Size:
+        """The size itself: the input and `scale` decide."""
+        return size
+
+    def price_micro_usd(self, recipe: Mapping[str, CanonicalValue], inputs: Sequence[InputPicture] = ()) -> int | None:
+        """By the size of the result, of the largest that is taken where no input is given; else the stated most."""
+        size = scaled(inputs[0].size, parameters_of(recipe)) if inputs else None
+        px = MAX_RESULT_PIXELS if size is None else size.width * size.height
+        endpoint = self._endpoints.get(str(recipe["model"]))
+        return None if endpoint is None else prices.estimate_processing(endpoint.price, px)
+
+    def cost_micro_usd(self, recipe: Mapping[str, CanonicalValue], usage: Mapping[str, int]) -> int | None:
+        """The billable units reported, at the endpoint's price for one."""
+        endpoint = self._endpoints.get(str(recipe["model"]))
+        return None if endpoint is None else prices.cost_of_processing(endpoint.price, usage)
+
+    async def prepare(self, inputs: Sequence[InputPicture]) -> None:
+        """Learn an address of the input that fal can load, or upload it; see `ProcessingProvider.prepare`."""
+        for picture in inputs:
+            await self._locate(picture)
+
+    async def submit(self, recipe: Mapping[str, CanonicalValue], inputs: Sequence[InputPicture] = ()) -> Job:
+        """One POST to the queue; see `Provider.submit`."""
+        (picture,) = inputs
+        endpoint = self._endpoints[str(recipe["model"])]
+        address = self._find(picture.digest) or await self._locate(picture)
+        queue = await self._queue.get()
+        job = await queue.submit(endpoint.model.name, endpoint.body_of(parameters_of(recipe), address))
+        _remember(self._submitted, job.request_id, picture.digest)
+        return job
+
+    async def collect(self, job: Job) -> ProviderResult:
+        """Wait for the job and fetch its picture; see `Provider.collect`."""
+        try:
+            return await super().collect(job)
+        except ProviderFailed:
+            # It may be that fal could not load the input: the next submit has another address.
+            self._known.pop(self._submitted.get(job.request_id, ""), None)
+            raise
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._under_way.drain(within_seconds=0)
+        await super().close()
+        await self._uploads.close()
+
+    async def _locate(self, picture: InputPicture) -> str:
+        """An address that fal can load for a while: the picture's own, or that of an upload, made once."""
+        # Asked each time: asking also notes who brought the picture.
+        own = await picture.address()
+        uploads = await self._uploads.get()
+        if own is not None and uploads.addresses.can_load(own):
+            _remember(self._known, picture.digest, (own, self._clock.monotonic() + ADDRESS_SECONDS))
+            return own
+        while (known := self._find(picture.digest)) is None:
+            is_joined = picture.digest in self._under_way
+            try:
+                return (await self._under_way.run(picture.digest, lambda: self._upload(uploads, picture)))[0]
+            except InvalidRequest:
+                # Its bytes may be here for us, and not for whoever began.
+                if not is_joined:
+                    raise
+        return known
+
+    def _find(self, digest: str) -> str | None:
+        address, until = self._known.get(digest, ("", 0.0))
+        return address if self._clock.monotonic() < until else None
+
+    async def _upload(self, uploads: Uploads, picture: InputPicture) -> str:
+        clean = await picture.read()
+        until = self._clock.monotonic() + ADDRESS_SECONDS
+        address = await uploads.put(clean)
+        _remember(self._known, picture.digest, (address, until))
+        return address
+
+
+def _remember(table: OrderedDict[str, T], name: str, value: T) -> None:
+    """Note a value, and forget the oldest of too many."""
+    table[name] = value
+    table.move_to_end(name)
+    if len(table) > MAX_REMEMBERED:
+        table.popitem(last=False)
