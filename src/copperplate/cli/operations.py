@@ -38,7 +38,7 @@ def add(commands: Any) -> None:
         "--max-age-days",
         type=_days,
         metavar="N",
-        help="remove what was not served for N days (default: the rule of each kind, 30 for pictures by URL and processed ones)",
+        help="remove what was not served for N days (default: the rule of its kind, 30 for all but memoji)",
     )
     cleanup.add_argument("--dry-run", action="store_true", help="only count what would be removed")
     consent.add_yes(cleanup)
