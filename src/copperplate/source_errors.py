@@ -1,6 +1,7 @@
 """Errors of pictures that somebody brings to be processed.
 
 CopperplateError
+├── TooManyUploads            this process reads or holds as many uploads as it may; 503
 └── InvalidRequest
     ├── InvalidParameter      a parameter of an operation out of its range, or unknown; 400
     ├── InvalidPicture        what came is no whole picture, or has nothing to process; 400
@@ -13,7 +14,7 @@ CopperplateError
 
 from __future__ import annotations
 
-from copperplate.errors import InvalidRequest
+from copperplate.errors import CopperplateError, InvalidRequest
 
 
 class InvalidParameter(InvalidRequest, code="invalid_parameter", title="A parameter of the operation is not valid"):
@@ -46,3 +47,9 @@ class SourceUnknown(
     InvalidRequest, code="source_unknown", status=404, title="The picture to be processed is not known here"
 ):
     """The bytes are needed and are not here, or this caller may not use them: the answer is the same for both."""
+
+
+class TooManyUploads(CopperplateError, code="too_many_uploads", status=503, title="Too many uploads at once"):
+    """This process reads or holds as many uploads as it may."""
+
+    retry_after_seconds = 5

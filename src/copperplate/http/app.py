@@ -26,6 +26,8 @@ from copperplate.http.routes import (
     objects,
     operations,
     page,
+    process,
+    process_lookups,
     statistics,
     uploads,
     warming,
@@ -94,7 +96,7 @@ def make_application(wiring: Wiring, lifespan: Lifespan[Any] | None = None) -> A
     app.state.wiring = wiring
     for routes in (
         *(health, statistics, budget, explain, operations, work),
-        *(generate, generations, batches, warming, memoji, uploads, images, objects, page),
+        *(generate, generations, batches, warming, memoji, uploads, process, process_lookups, images, objects, page),
     ):
         app.include_router(routes.router)
     problems.install(app)

@@ -65,7 +65,7 @@ class Processing:
         self._gate = gate
         self._meter = request_meter
         self._clock = clock
-        self._prices = prices
+        self.prices = prices
 
     def model_for(self, operation: Operation, name: str | None = None) -> ProcessingModel:
         """The model of that name, or the first that does the operation.
@@ -110,6 +110,10 @@ class Processing:
     def _denial_of(self, caller: Caller) -> CopperplateError | None:
         nothing = processed_request(processed_recipe("0" * 64, self.models[0], {}))
         return self._gate.permit(caller, nothing).denial
+
+    def credits_for(self, operation: Operation, caller: Caller) -> int:
+        """What an operation costs this caller in credits; 0 where budgets pay."""
+        return 0 if caller.key is not None or caller.user is None else self.prices.get(operation, 0)
 
     async def find(
         self, request: PictureRequest, source: Source, caller: Caller, *, within_seconds: float | None
@@ -171,8 +175,8 @@ class Processing:
         raise StoreUnavailable("the object store loses objects")
 
     def _permit_of(self, request: PictureRequest, caller: Caller) -> tuple[Permit, Charge | None]:
-        price = self._prices.get(Operation(str(request.recipe["operation"])), 0)
-        if price == 0 or caller.key is not None or caller.user is None:
+        price = self.credits_for(Operation(str(request.recipe["operation"])), caller)
+        if price == 0 or caller.user is None:
             return self._gate.permit(caller, request), None
         return self._gate.permit_with_credits(caller, request), Charge(user=caller.user.id, credits=price)
 

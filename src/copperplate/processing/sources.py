@@ -22,7 +22,7 @@ from copperplate.processing.fetches import Fetches
 from copperplate.recipes.kinds import KINDS, PROCESSED
 from copperplate.recipes.objects import object_path
 from copperplate.recipes.processed import source_of, with_source
-from copperplate.source_errors import SourceNotFetched, SourceUnknown
+from copperplate.source_errors import InvalidParameter, SourceNotFetched, SourceUnknown
 from copperplate.source_pictures import KeptInput, Parent, SourcePicture
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from copperplate.model import Entry, PictureRequest
     from copperplate.ports import Cleaner, Clock, CreditLedger, KeptPictures, Ledger, ObjectStore, SourcePictures
     from copperplate.ports.sources import PictureSource
-    from copperplate.source_pictures import KnownSource
+    from copperplate.source_pictures import Crop, KnownSource
 
     class SourceLedger(Ledger, CreditLedger, KeptPictures, SourcePictures, Protocol):
         """The ports of the ledger that sources need."""
@@ -42,6 +42,7 @@ if TYPE_CHECKING:
 # So long a provider may load an input by its address: queues are longer than calls.
 ADDRESS_VALID: Final = timedelta(hours=1)
 _UNKNOWN: Final = "No such picture is known here, or it is not for you to process. Send the file itself."
+_NO_PARENT: Final = "No such parent is known here, or it is not for you to see. Send the file without it."
 _NO_UPLOAD: Final = (
     "Nothing was uploaded there, or not by you, or it is more than a day old. Ask for a new address, or send the file."
 )
@@ -112,7 +113,7 @@ class Sources:
         )
         return self._source(picture, owner, None, _in_memory(_always(clean)))
 
-    async def of_url(self, url: str, caller: Caller) -> Source:
+    async def of_url(self, url: str, caller: Caller, *, parent: Parent | None = None) -> Source:
         """The picture at an https address, as if its bytes were sent: only they tell which picture it is.
 
         Whoever may have nothing made must not come here: what is fetched is not free. Raises `SourceNotFetched`, what
@@ -120,7 +121,7 @@ class Sources:
         """
         if self._fetches is None:
             raise SourceNotFetched(_NO_ADDRESSES)
-        return await self.of_bytes(await self._fetches.fetch(url, caller), caller)
+        return await self.of_bytes(await self._fetches.fetch(url, caller), caller, parent=parent)
 
     async def of_kept(self, name: str, caller: Caller) -> Source:
         """A picture that is kept here, by its key or another of its names; nothing is uploaded.
@@ -147,6 +148,18 @@ class Sources:
         owner = owner_of(caller)
         known = await self._ledger.find_source(entry.digest, owner=owner)
         return self._source(picture, owner, known, self._kept_entry(entry))
+
+    async def parent_of(self, name: str, caller: Caller, crop: Crop | None = None) -> Parent:
+        """The kept picture that somebody's file comes from, by its key or another of its names.
+
+        Raises `SourceUnknown` where there is none that this caller may see, `InvalidParameter` for a rectangle outside.
+        """
+        kept = await self._ledger.find_kept(name)
+        if kept is None or not await may_see(self._ledger, kept.kind, kept.generation_key, caller):
+            raise SourceUnknown(_NO_PARENT)
+        if crop is not None and (crop.left + crop.width > kept.size.width or crop.top + crop.height > kept.size.height):
+            raise InvalidParameter(f"The crop lies outside of its parent, which is {kept.size} px.")
+        return Parent(generation_key=kept.generation_key, crop=crop)
 
     async def of_upload(
         self, path: str, caller: Caller, *, parent: Parent | None = None, may_decode: bool = True
