@@ -71,7 +71,7 @@ def process(settings: None, capsys: pytest.CaptureFixture[str]) -> Process:
 
 
 def picture(name: str, *, side: int = 64) -> Image.Image:
-    """A disc on an even ground, with a mark of its own."""
+    """A disc on an even ground, with a mark of its own: names are one test's alone, as the database is every test's."""
     seed = sum(name.encode())
     made = Image.new("RGB", (side, side), (240, 240, 235))
     draw = ImageDraw.Draw(made)
@@ -237,8 +237,8 @@ def test_dry_run_counts_and_prices_and_writes_nothing(
 ) -> None:
     folder = write(tmp_path / "dry", "d.png")
     process(folder)
-    write(folder, "e.png", "f.png")
-    shutil.copy(folder / "e.png", folder / "e2.png")
+    write(folder, "q.png", "r.png")
+    shutil.copy(folder / "q.png", folder / "q2.png")
     before, listed = submits(database), files_of(folder)
     bill_each(monkeypatch, 30_000)
     code, figures = process(folder, "--dry-run", "--output", tmp_path / "dried")
