@@ -16,7 +16,7 @@ from tests.support.memory_services import memory_services
 from tests.unit.test_http_process import PICTURE, PNG, UP, client_of, is_problem
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import AsyncIterator
 
     from tests.support.memory_services import MemoryServices
 
@@ -264,7 +264,7 @@ async def test_a_body_that_comes_steadily_may_take_longer(
 
 
 @pytest.fixture
-def crowded(services: MemoryServices) -> Iterator[tuple[httpx.AsyncClient, uploads.Uploads]]:
+def crowded(services: MemoryServices) -> tuple[httpx.AsyncClient, uploads.Uploads]:
     """An application that reads one upload at once, and holds a hundred bytes of them."""
     app = create_app(services=services)
     app.state.wiring.uploads = uploads.Uploads(max_read_at_once=1, max_held_bytes=100)

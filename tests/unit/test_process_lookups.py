@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 KNOWN = f"/api/process/{HASH}"
 RESULT = f"{UP}/{HASH}"
-STRANGERS = ({}, of(BOB), of(ALICE, is_anonymous=True))
+STRANGERS: tuple[dict[str, str], ...] = ({}, of(BOB), of(ALICE, is_anonymous=True))
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
+from copperplate.recipes.kinds import KINDS
 from copperplate.wishes import State
 
 if TYPE_CHECKING:
@@ -18,7 +19,11 @@ _ABANDONED: Final = "abandoned"
 
 
 def told_of(state: GenerationState, url_of: Callable[[Entry], str]) -> dict[str, Any]:
-    """The state as JSON has it; `url_of` is where a picture is. What does not apply is null."""
+    """The state as JSON has it; `url_of` is where a picture is. What does not apply is null.
+
+    Pictures without an address for good have none here: it would be told to all who follow.
+    """
+    entry = state.entry if KINDS[state.kind].is_public else None
     return {
         "key": state.generation_key,
         "status": state.state.value,
@@ -26,7 +31,7 @@ def told_of(state: GenerationState, url_of: Callable[[Entry], str]) -> dict[str,
         "created_at": _time(state.created_at),
         "started_at": _time(state.started_at),
         "usual_seconds": None if state.usual_seconds is None else round(state.usual_seconds, 1),
-        "url": None if state.entry is None else url_of(state.entry),
+        "url": None if entry is None else url_of(entry),
         "error": _error(state) if state.state is State.FAILED else None,
     }
 

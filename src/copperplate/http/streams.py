@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final
 from uuid import UUID
 
 from copperplate.access.owners import owner_of
+from copperplate.access.visibility import may_watch
 from copperplate.denials import InvalidEventToken
 from copperplate.errors import InvalidHost, LedgerUnavailable, MethodNotAllowed, NotFound
 from copperplate.http import event_addresses, headers
@@ -194,7 +195,7 @@ async def _look(place: Place, scope: Scope, services: Services) -> View:
 async def _is_owner(caller: Caller, view: View, watched: Watched, services: Services) -> bool:
     if view.owner is not None:
         return owner_of(caller) == view.owner
-    return caller.user is not None and await services.ledger.is_requested_by(caller.user.id, watched.key)
+    return await may_watch(services.ledger, watched.key, caller)
 
 
 def _watched(scope: Scope, services: Services) -> Watched:

@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 from fastapi import APIRouter, Depends, Request, Response
 
+from copperplate.access.visibility import may_see
 from copperplate.accounts.user_requests import Delivered, Failed
 from copperplate.denials import TakenDown
 from copperplate.errors import NotFound
-from copperplate.http.addresses import picture_addresses
+from copperplate.http.addresses import picture_addresses, private_address
 from copperplate.http.api import RETRY_SECONDS, preflight
 from copperplate.http.callers import caller_of
 from copperplate.http.dependencies import PROBLEMS, ServicesDep, no_store
@@ -19,7 +20,7 @@ from copperplate.http.openapi import FOR_ANYBODY
 from copperplate.http.origin import base_url_of
 from copperplate.http.schemas.generations import GenerationAnswer
 from copperplate.model import Gone
-from copperplate.recipes.kinds import KINDS
+from copperplate.recipes.kinds import KINDS, PROCESSED
 from copperplate.recipes.objects import KEY, original_key
 from copperplate.wishes import State
 
@@ -38,6 +39,8 @@ router = APIRouter(dependencies=[Depends(no_store)])
 async def look_at_generation(key: str, request: Request, response: Response, services: ServicesDep) -> GenerationAnswer:
     """What became of a picture: of an image for whoever has its key, of a memoji for those who asked for it, signed in.
 
+    Of a processed picture it is for those who had the bytes of its source.
+
     410 for what was taken down, whatever it was: `/api/images` and its address tell the same. 404 for every other key,
     whether there is such a picture or not.
     """
@@ -48,6 +51,8 @@ async def look_at_generation(key: str, request: Request, response: Response, ser
     state = await services.ledger.generation_state(key, with_usual_time=True)
     if state is not None and not KINDS[state.kind].is_private:
         answer = GenerationAnswer.of(told_of(state, picture_addresses(request.scope, services)), state.entry)
+    elif state is not None and state.kind == PROCESSED.name:
+        answer = await _told_of_processed(key, state, caller, request, services)
     else:
         answer = await _told_to_owner(key, state, caller, request, services)
     if answer.status in (State.PENDING.value, State.GENERATING.value):
@@ -63,6 +68,21 @@ async def look_at_generation(key: str, request: Request, response: Response, ser
 async def answer_preflight(key: str) -> Response:  # noqa: ARG001 - part of the path
     """Any origin may ask: neither key nor token is a cookie, which a browser would add by itself."""
     return Response(status_code=204, headers=PREFLIGHT)
+
+
+async def _told_of_processed(
+    key: str, state: GenerationState, caller: Caller, request: Request, services: Services
+) -> GenerationAnswer:
+    """What those who had the bytes of its source are told of a processed picture. Raises `NotFound` for all others."""
+    if not await may_see(services.ledger, state.kind, key, caller):
+        raise NotFound(_UNKNOWN)
+    told = told_of(state, picture_addresses(request.scope, services))
+    if state.state is State.COMPLETED:
+        entry = await services.processing.look_by_key(key)
+        if entry is None:
+            raise NotFound(_UNKNOWN)
+        told["url"], told["url_expires_at"] = await private_address(request.scope, services, entry)
+    return GenerationAnswer.of(told, None)
 
 
 async def _told_to_owner(
