@@ -493,12 +493,13 @@ async def test_taken_down(
     editor.execute("select public.take_down(%s, 'a letter')", (wrong.rendition_key,))
     editor.execute("select public.pin_picture(%s)", (kept.generation_key,))
     rows = [
-        (row["what"], row["generation_key"], row["asked_key"], row["prompt"], row["reason"])
+        (row["what"], row["generation_key"], row["asked_key"], row["prompt"], row["reason"], row["took_along"])
         for row in ask("taken_down.sql")
     ]
     assert rows == [
-        ("pinned", kept.generation_key, None, "kept", None),
-        ("taken down", wrong.generation_key, wrong.rendition_key, None, "a letter"),
+        ("pinned", kept.generation_key, None, "kept", None, None),
+        # With the bytes of its original and of its picture.
+        ("taken down", wrong.generation_key, wrong.rendition_key, None, "a letter", 2),
     ]
 
 
