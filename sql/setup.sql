@@ -9543,9 +9543,18 @@ set search_path = ''
 as $$
     select exists (
         select
-        from public.generation_status as g
-        inner join copperplate.source_owners as o on g.recipe ->> 'source' = o.digest
-        where g.prompt_hash = p_generation_key and g.kind = 'processed' and o.owner = p_owner
+        from (
+            select g.recipe
+            from public.generation_status as g
+            where g.prompt_hash = p_generation_key and g.kind = 'processed'
+            union all
+            -- Promised, and not begun yet.
+            select w.recipe
+            from copperplate.wishes as w
+            where w.generation_key = p_generation_key and w.kind = 'processed' and w.status = 'open'
+        ) as asked
+        inner join copperplate.source_owners as o on asked.recipe ->> 'source' = o.digest
+        where o.owner = p_owner
     );
 $$$statement$,
 $statement$comment on function public.may_see_processed(text, text) is
@@ -10611,7 +10620,7 @@ volatile
 security invoker
 set search_path = ''
 as $$
-    select jsonb_build_object('processed', c.counts -> 'pictures')
+    select jsonb_build_object('processed_pictures', c.counts -> 'pictures')
         || (c.counts - array['pictures', 'generations', 'archived'])
     from public.cleanup_entries('processed', p_limit, null, p_older_than) as c (counts);
 $$$statement$,
@@ -10627,7 +10636,7 @@ stable
 security invoker
 set search_path = ''
 as $$
-    select jsonb_build_object('processed', c.counts -> 'pictures')
+    select jsonb_build_object('processed_pictures', c.counts -> 'pictures')
         || (c.counts - array['pictures', 'generations', 'archived'])
     from public.count_old_entries('processed', p_older_than) as c (counts);
 $$$statement$,

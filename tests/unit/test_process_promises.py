@@ -84,7 +84,7 @@ async def test_its_location_tells_owners_what_became_of_it(client: httpx.AsyncCl
         assert is_problem(await client.get(where, headers=headers), 404, "not_found")
 
 
-async def test_its_events_are_for_owners_and_tokens_and_hold_no_address(
+async def test_its_events_are_for_owners_and_tokens(
     client: httpx.AsyncClient, services: MemoryServices
 ) -> None:
     key = {"x-api-key": (await keep_key(services.ledger)).text}
@@ -96,7 +96,8 @@ async def test_its_events_are_for_owners_and_tokens_and_hold_no_address(
     for address, headers in ((promised["events"], {}), (plain, key)):
         told = await client.get(address, headers=headers)
         last = json.loads(told.text.strip().rpartition("data: ")[2])
-        assert (last["status"], last["url"]) == ("completed", None)
+        assert last["status"] == "completed"
+        assert (await client.get(last["url"])).content == b"picture 1"
     for address, headers in ((plain, {}), (plain, of(BOB)), (f"{plain}?token=x", key)):
         assert (await client.get(address, headers=headers)).status_code in (403, 404)
 

@@ -28,8 +28,3 @@ async def may_see(ledger: _Ledger, kind: str, generation_key: str, caller: Calle
         owner = owner_of(caller)
         return owner is not None and await ledger.may_see_processed(generation_key, owner)
     return caller.user is not None and await ledger.is_requested_by(caller.user.id, generation_key)
-
-
-async def may_watch(ledger: _Ledger, generation_key: str, caller: Caller) -> bool:
-    """The same of a private picture whose kind nobody looked up, whether it is made already or not."""
-    return any([await may_see(ledger, kind.name, generation_key, caller) for kind in KINDS.values() if kind.is_private])

@@ -39,7 +39,7 @@ def add(commands: Any) -> None:
         "--max-age-days",
         type=_days,
         metavar="N",
-        help="remove what was not served for N days (default: the rule of each kind, 30 for pictures by URL)",
+        help="remove what was not served for N days (default: the rule of its kind, 30 for all but memoji)",
     )
     cleanup.add_argument("--dry-run", action="store_true", help="only count what would be removed")
     consent.add_yes(cleanup)
@@ -174,7 +174,7 @@ def _is_sooner(keep: timedelta) -> bool:
 
 
 def _loss(counted: Mapping[str, int]) -> str:
-    by_kind = {spec.plural: counted[spec.plural] for spec in KINDS.values() if counted.get(spec.plural)}
+    by_kind = {spec.plural: counted[spec.count_name] for spec in KINDS.values() if counted.get(spec.count_name)}
     each = f" ({', '.join(f'{number:,} {plural}' for plural, number in by_kind.items())})" if by_kind else ""
     generations, size = f"{counted['generations']:,} generations", f"{counted['bytes']:,} bytes"
     return (

@@ -119,6 +119,7 @@ async def _process(
 
 def _bulk(arguments: argparse.Namespace, results: ResultFiles, services: Services, bar: ProgressBar) -> BulkProcessing:
     """The run. Raises `InvalidModel`, `InvalidParameter`."""
+    from copperplate.access.caller import THE_OWNER
     from copperplate.cli.picture_files import Files, shown
     from copperplate.processing.bulk import BulkProcessing
     from copperplate.recipes.kinds import PROCESSED
@@ -132,6 +133,7 @@ def _bulk(arguments: argparse.Namespace, results: ResultFiles, services: Service
     parameters = dict(arguments.parameters)
     model.canonical_parameters(parameters)
     return BulkProcessing(
+        caller=THE_OWNER,
         processing=services.processing,
         gate=services.gate,
         meter=services.request_meter,

@@ -13,7 +13,6 @@ from copperplate.generation.lookup import LookupOptions, LookupResult
 from copperplate.generation.losses import is_lost
 from copperplate.model import Gone, Hit, Outcome
 from copperplate.processing_models import MAX_RESULT_PIXELS, scaled
-from copperplate.recipes.objects import original_key
 from copperplate.recipes.processed import parameters_of, processed_recipe, processed_request, with_source
 from copperplate.source_errors import PictureTooLarge
 from copperplate.source_pictures import Operation
@@ -164,12 +163,8 @@ class Processing:
 
     async def look(self, request: PictureRequest) -> Entry | None:
         """The stored result, verified against the store; None where there is none. Raises `TakenDown`."""
-        return await self.look_by_key(request.generation_key)
-
-    async def look_by_key(self, generation_key: str) -> Entry | None:
-        """The same by the key of its generation."""
         for _ in range(FINDS):
-            match await self._ledger.peek(generation_key, original_key(generation_key)):
+            match await self._ledger.peek(request.generation_key, request.rendition_key):
                 case Hit(entry=entry):
                     if not await self._is_lost(entry):
                         return entry

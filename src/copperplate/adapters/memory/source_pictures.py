@@ -81,10 +81,10 @@ class MemorySourcePictures(MemoryMaintenance, MemoryTakedowns, MemoryGenerationS
     async def may_see_processed(self, generation_key: str, owner: str) -> bool:
         """See `SourcePictures.may_see_processed`."""
         row = self._generations.get(generation_key)
-        if row is None or row.kind != PROCESSED.name:
-            return False
-        source = self._sources.get(source_of(row.recipe))
-        return source is not None and owner in source.owners
+        asked = [wish.asked.recipe for wish in self._open_wishes(generation_key)]
+        recipes = asked if row is None else [row.recipe, *asked]
+        digests = [source_of(recipe) for recipe in recipes if recipe["kind"] == PROCESSED.name]
+        return any(owner in self._sources[digest].owners for digest in digests if digest in self._sources)
 
     async def lineage(self, key: str) -> Sequence[LineageNode]:
         """See `SourcePictures.lineage`."""

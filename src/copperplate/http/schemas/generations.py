@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import datetime  # noqa: TC003 - pydantic reads it
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 from pydantic import BaseModel, Field
@@ -44,8 +43,8 @@ class GenerationAnswer(BaseModel):
     key: str
     kind: str | None = Field(default=None, description="null: of a picture that is long gone", examples=["image"])
     url: str | None = Field(default=None, description="Once it is completed: the picture as its provider made it")
-    url_expires_at: datetime | None = Field(
-        default=None, description="Of a processed picture: until when whoever has `url` can load it (UTC)"
+    url_expires_at: str | None = Field(
+        default=None, description="Of a processed picture: until when its address is good (UTC)"
     )
     webp_url: str | None = Field(default=None, description="Of a memoji: the same picture as WebP, if one is kept")
     webp_size_bytes: int | None = None
