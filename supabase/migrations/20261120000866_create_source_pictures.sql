@@ -301,9 +301,18 @@ set search_path = ''
 as $$
     select exists (
         select
-        from public.generation_status as g
-        inner join copperplate.source_owners as o on g.recipe ->> 'source' = o.digest
-        where g.prompt_hash = p_generation_key and g.kind = 'processed' and o.owner = p_owner
+        from (
+            select g.recipe
+            from public.generation_status as g
+            where g.prompt_hash = p_generation_key and g.kind = 'processed'
+            union all
+            -- Promised, and not begun yet.
+            select w.recipe
+            from copperplate.wishes as w
+            where w.generation_key = p_generation_key and w.kind = 'processed' and w.status = 'open'
+        ) as asked
+        inner join copperplate.source_owners as o on asked.recipe ->> 'source' = o.digest
+        where o.owner = p_owner
     );
 $$;
 

@@ -81,16 +81,20 @@ class MemorySourcePictures(MemoryMaintenance, MemoryTakedowns, MemoryGenerationS
     async def may_see_processed(self, generation_key: str, owner: str) -> bool:
         """See `SourcePictures.may_see_processed`."""
         row = self._generations.get(generation_key)
-        if row is None or row.kind != PROCESSED.name:
-            return False
-        source = self._sources.get(source_of(row.recipe))
-        return source is not None and owner in source.owners
+        asked = [wish.asked.recipe for wish in self._open_wishes(generation_key)]
+        recipes = asked if row is None else [row.recipe, *asked]
+        digests = [source_of(recipe) for recipe in recipes if recipe["kind"] == PROCESSED.name]
+        return any(owner in self._sources[digest].owners for digest in digests if digest in self._sources)
 
-    async def lineage(self, key: str) -> Sequence[LineageNode]:
+    async def lineage(self, key: str, *, with_descendants: bool = True) -> Sequence[LineageNode]:
         """See `SourcePictures.lineage`."""
         stored = self._entries.get(key)
         depths = self._depths(key if stored is None else stored.entry.generation_key)
-        known = [(self._generations[name], name, depth) for name, depth in depths.items() if name in self._generations]
+        known = [
+            (self._generations[name], name, depth)
+            for name, depth in depths.items()
+            if name in self._generations and (depth <= 0 or with_descendants)
+        ]
         ordered = sorted(known, key=lambda each: (each[2], each[0].created, each[1]))
         return [self._node(*each) for each in ordered[:MAX_LINEAGE]]
 
