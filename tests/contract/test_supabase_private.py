@@ -5,6 +5,7 @@ Over real sockets to a STAND-IN that answers as the recorded service does.
 
 from __future__ import annotations
 
+import asyncio
 import time
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -20,7 +21,9 @@ from copperplate.doctor import PUBLIC_BUCKET, _examine_store
 from copperplate.errors import ObjectMissing, StoreMisconfigured, StoreUnavailable
 from copperplate.model import Needs
 from copperplate.settings import Settings
+from scripts import npm
 from tests.contract.object_store import PNG, ObjectStoreContract, path_of
+from tests.support.supabase_js import SupabaseJs, check_installed
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -122,6 +125,30 @@ async def test_storage3_uploads_to_a_signed_address_too(private: SupabaseStore, 
         token = address.url.partition("token=")[2]
         await bucket.upload_to_signed_url(path, token, b"bytes", {"content-type": PNG})
     assert await private.get(path) == b"bytes"
+
+
+async def test_supabase_js_uploads_to_a_signed_address_and_sees_nothing_else(
+    private: SupabaseStore, storage: Supabase
+) -> None:
+    try:
+        check_installed()
+    except npm.NotInstallable as error:
+        pytest.skip(f"no supabase-js: {error}")
+    path, stored = path_of("by supabase-js"), path_of("of somebody else")
+    await private.put(stored, b"bytes", media_type=PNG)
+    address = await private.upload_address(path, media_type=PNG)
+    assert address is not None
+    token = address.url.partition("token=")[2]
+    front_end = SupabaseJs(url=storage.url, key=storage.publishable_key)
+    asked = [("list", PRIVATE), ("info", PRIVATE, stored), ("sign", PRIVATE, stored), ("remove", PRIVATE, stored)]
+    uploaded, again, listed, *others = await asyncio.to_thread(
+        front_end.ask, *[("uploadSigned", PRIVATE, path, token)] * 2, *asked
+    )
+    assert (uploaded.code, again.code) == (None, "409")
+    assert await private.get(path) == b"not from us"
+    assert listed.data == []
+    assert [answer.code for answer in others[:2]] == ["404", "404"]
+    assert await private.get(stored) == b"bytes"
 
 
 @pytest.mark.parametrize("said", [{}, {"url": "/object/upload/sign/x"}, {"url": "/a?token=none"}, []])
