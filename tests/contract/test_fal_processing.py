@@ -12,7 +12,7 @@ from PIL import Image
 
 from copperplate.adapters.fal.endpoints import BodyField, Endpoint, number
 from copperplate.adapters.system_clock import SystemClock
-from copperplate.errors import ProviderFailed, Uncollected
+from copperplate.errors import ProviderFailed
 from copperplate.failure_classes import FailureClass
 from copperplate.model import Job, Size
 from copperplate.prices import ProcessingPrice, ProcessingUnit
@@ -431,22 +431,6 @@ async def test_picture_the_model_does_not_take_is_the_callers_fault(fal: FalProc
     assert (await failure_of(fal, Brought())).failure_class is FailureClass.INVALID
 
 
-async def test_provider_that_was_closed_can_be_used_again(fal: FalProcessing, standin: Standin) -> None:
-    await made(fal, Brought(), BRIA)
-    await fal.close()
-    await fal.close()
-    await made(fal, Brought(), ESRGAN)
-    assert len(standin.scenario_log.uploads) == 1
-
-
-async def test_job_of_somebody_else_has_no_picture(fal: FalProcessing) -> None:
-    with pytest.raises((ProviderFailed, Uncollected)):
-        await fal.collect(Job(request_id="somebody-elses"))
-
-
-def test_canvas_is_the_size_asked_and_settings_are_those_of_the_key(fal: FalProcessing) -> None:
+def test_canvas_is_the_size_asked(fal: FalProcessing) -> None:
     size = Size(width=333, height=77)
     assert fal.canvas(size) == size
-    for model in fal.models:
-        recipe = Brought().request(fal, model).recipe
-        assert recipe["settings"] == list(fal.settings(model))
