@@ -40,6 +40,11 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DevServer]:
         yield running
 
 
+@pytest.fixture(scope="module")
+def key(server: DevServer) -> str:
+    return str(json.loads(server.run("keys", "create", "--name", "page", "--json").stdout)["key"])
+
+
 @dataclass(frozen=True, slots=True)
 class Page:
     """The example, opened anew for each visit, and what reached its server since the test began."""
@@ -68,10 +73,8 @@ class Page:
 
 
 @pytest.fixture
-def page(browser: Browser, site: Site, server: DevServer) -> Page:
+def page(browser: Browser, site: Site, server: DevServer, key: str) -> Page:
     address = site.fill_in(EXAMPLE, PICTURES_URL=f"http://127.0.0.1:{server.port}")
-    made = server.run("keys", "create", "--name", "page", "--json")
-    key = str(json.loads(made.stdout)["key"])
     return Page(browser, address, server, key, len(server.log.read_text()))
 
 
@@ -94,7 +97,7 @@ def large(target: Path) -> Path:
 
 
 def test_a_picture_that_is_brought_again_by_another_name_sends_no_body(page: Page, file: Path) -> None:
-    again = shutil.copy(file, file.with_name("holiday.png"))
+    again = str(shutil.copy(file, file.with_name("holiday.png")))
     first = page.with_key(
         ("bring", CHOOSE, str(file)),
         ("waitForText", "New: nobody has had this done to it yet."),
@@ -107,11 +110,11 @@ def test_a_picture_that_is_brought_again_by_another_name_sends_no_body(page: Pag
     assert hashlib.sha256(file.read_bytes()).hexdigest() in first[5]
     assert "480 × 320, png" in first[5]
     assert page.posts() == ["-"]
-    second = page.with_key(("drop", CHOOSE, again, "image/png"), ("waitForText", NOTHING_SENT), ("texts", "listitem"))
-    assert second[2] == [
-        "holiday.png, 1.0 kB, on this device"[:12] + second[2][0][12:],
-        "Upscaled, 480 × 320, kept there",
-    ]
+    second = page.with_key(
+        ("drop", "drop one here", again, "image/png"), ("waitForText", NOTHING_SENT), ("texts", "listitem")
+    )
+    assert second[2][0].startswith("holiday.png, ")
+    assert second[2][1:] == ["Upscaled, 480 × 320, kept there"]
     assert page.posts() == ["-"]
 
 
@@ -189,7 +192,7 @@ def test_a_crop_has_no_hash_until_the_next_step_and_is_another_picture(page: Pag
 
 def without_marks(outline: str) -> str:
     """The text of an outline, without the marks of its code."""
-    return re.sub(r"\s*\n\s*- (?:code|text): ", " ", outline)
+    return re.sub(r"\s*\n\s*- (?:code|text): ", " ", outline).replace('"', "")
 
 
 def test_what_is_not_taken_is_told_before_anything_is_sent(page: Page, tmp_path: Path) -> None:
@@ -218,18 +221,19 @@ def test_an_upload_can_be_canceled_and_nothing_is_made(page: Page, tmp_path: Pat
         ("waitForText", "Canceled."),
         ("focus",),
     )
-    assert seen[-1] is not None
+    assert seen[-1] == "go"
     assert "generated" not in page.posts()
     assert "status=pending" not in page.server.log.read_text()[page.begins_at :]
 
 
 def test_a_caller_without_a_name_is_shown_what_they_bring(page: Page, file: Path) -> None:
+    again = str(shutil.copy(file, file.with_name("holiday.png")))
     seen = page.visit(
         ("bring", CHOOSE, str(file)),
         ("waitForText", "New:"),
         ("press", UPSCALE),
         ("waitForText", "Made for you."),
-        ("bring", CHOOSE, str(file)),
+        ("bring", CHOOSE, again),
         ("waitForText", "Known: somebody brought it before."),
         ("press", UPSCALE),
         ("waitForText", "Known. It was made before, and nothing was paid."),
@@ -243,9 +247,7 @@ def test_page_works_by_keyboard(page: Page, file: Path) -> None:
     seen = page.with_key(
         ("bring", CHOOSE, str(file)),
         ("waitForText", "New:"),
-        ("type", "Tab"),
-        ("focus",),
-        ("type", "Tab"),
+        *[("type", "Tab")] * 2,
         ("type", "ArrowUp"),
         ("waitForText", "Upload and remove background"),
         ("type", "Tab"),
@@ -253,4 +255,4 @@ def test_page_works_by_keyboard(page: Page, file: Path) -> None:
         ("waitForText", "Made for you."),
         ("focus",),
     )
-    assert seen[-1] is not None
+    assert seen[-1] == "go"
