@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from io import BytesIO
 from typing import TYPE_CHECKING
 
@@ -11,7 +12,7 @@ from PIL import Image
 
 from copperplate.adapters.fal.endpoints import BodyField, Endpoint, number
 from copperplate.adapters.system_clock import SystemClock
-from copperplate.errors import ProviderFailed, Uncollected
+from copperplate.errors import ProviderFailed
 from copperplate.failure_classes import FailureClass
 from copperplate.model import Job, Size
 from copperplate.prices import ProcessingPrice, ProcessingUnit
@@ -353,6 +354,23 @@ async def test_upload_that_nobody_takes_costs_nothing_and_submits_nothing(
     assert submits(standin) == 0
 
 
+@pytest.mark.parametrize(("stage", "name"), [("storage:token", "base"), ("storage:initiate", "to")])
+async def test_neither_input_nor_token_goes_to_another_port_of_this_machine(
+    stage: str, name: str, fal: FalProcessing, standin: Standin
+) -> None:
+    with socket.socket() as elsewhere:
+        elsewhere.bind(("127.0.0.1", 0))
+        elsewhere.listen()
+        elsewhere.setblocking(False)
+        standin.scenario_log.tell("storage:cdn", "http_503")
+        standin.scenario_log.tell(stage, f"{name}=http://127.0.0.1:{elsewhere.getsockname()[1]}")
+        if stage == "storage:token":
+            standin.scenario_log.tell("storage:initiate", "http_503")
+        assert (await failure_of(fal, Brought())).failure_class is FailureClass.TRANSIENT
+        with pytest.raises(BlockingIOError):
+            elsewhere.accept()
+
+
 @pytest.mark.parametrize(
     ("scenario", "failure_class", "told"),
     [
@@ -413,22 +431,6 @@ async def test_picture_the_model_does_not_take_is_the_callers_fault(fal: FalProc
     assert (await failure_of(fal, Brought())).failure_class is FailureClass.INVALID
 
 
-async def test_provider_that_was_closed_can_be_used_again(fal: FalProcessing, standin: Standin) -> None:
-    await made(fal, Brought(), BRIA)
-    await fal.close()
-    await fal.close()
-    await made(fal, Brought(), ESRGAN)
-    assert len(standin.scenario_log.uploads) == 1
-
-
-async def test_job_of_somebody_else_has_no_picture(fal: FalProcessing) -> None:
-    with pytest.raises((ProviderFailed, Uncollected)):
-        await fal.collect(Job(request_id="somebody-elses"))
-
-
-def test_canvas_is_the_size_asked_and_settings_are_those_of_the_key(fal: FalProcessing) -> None:
+def test_canvas_is_the_size_asked(fal: FalProcessing) -> None:
     size = Size(width=333, height=77)
     assert fal.canvas(size) == size
-    for model in fal.models:
-        recipe = Brought().request(fal, model).recipe
-        assert recipe["settings"] == list(fal.settings(model))

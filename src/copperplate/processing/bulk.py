@@ -82,6 +82,11 @@ class BulkProcessing:
     made: set[str] = field(default_factory=set)
 
     @property
+    def ended(self) -> int:
+        """How many pictures have ended, however."""
+        return sum(self.endings.values())
+
+    @property
     def booked_micro_usd(self) -> int:
         """What the results that were made are booked at, or would be."""
         return sum(amount for key, amount in self.allowed.items() if key in self.made)
