@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from copperplate.errors import ProviderFailed, StillGenerating
-from copperplate.imaging.avif_boxes import read_avif
+from copperplate.imaging.avif_boxes import read_avif, without_metadata
 from copperplate.imaging.containers import Container, read_container
 from copperplate.imaging.decode import open_container, upright
 from copperplate.imaging.foreign import TAKEN, is_avif, refusal_of
@@ -144,7 +144,8 @@ def _take_apart(body: bytes, header: Header) -> Container:
             return read_gif(body)
         case "AVIF":
             colours = read_avif(body).colours
-            return Container(body=body, has_c2pa=False, orientation=1, prove=_loaded, colours=colours)
+            pixels = without_metadata(body)
+            return Container(body=pixels, has_c2pa=False, orientation=1, prove=_loaded, colours=colours)
         case _:
             return read_container(body, header)
 
