@@ -10359,7 +10359,8 @@ $statement$grant execute on function public.set_placeholder(text, text, text) to
 
 select pg_temp.apply_migration('20261120000900', 'create_buckets', array[
 $statement$-- Where pictures live on Supabase. Policies there are none, on purpose: a public bucket is read without
--- any, through its public addresses, and only service_role, which row-level security does not bind, writes.
+-- any, through its public addresses, and only service_role, which row-level security does not bind, writes. A private
+-- bucket is read by nobody else either, but through addresses that are signed for a while.
 -- A Postgres without Supabase Storage keeps its pictures in a folder and has nothing to do here.
 create function copperplate.make_buckets()
 returns void
@@ -10373,7 +10374,14 @@ begin
         return;
     end if;
     insert into storage.buckets (id, name, public, file_size_limit, allowed_mime_types)
-    select k.bucket, k.bucket, k.is_public, k.max_bytes, array['image/jpeg', 'image/png', 'image/webp', 'image/avif']
+    select
+        k.bucket,
+        k.bucket,
+        k.is_public,
+        k.max_bytes,
+        array['image/jpeg', 'image/png', 'image/webp', 'image/avif']
+        -- What is to be processed may be uploaded to it directly: see POST /api/process/uploads.
+        || case when k.is_public then '{}'::text[] else array['image/gif'] end
     from copperplate.kinds as k
     -- A bucket that is there is somebody's: a private one must not become public behind their back.
     on conflict (id) do nothing;

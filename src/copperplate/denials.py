@@ -11,6 +11,7 @@ CopperplateError
 │   ├── InvalidSignature      the link's signature is not one of ours
 │   ├── SignatureExpired      the link's time is over
 │   ├── BatchNeedsName        a batch is for API keys, and for sign-ins with a name
+│   ├── UploadNeedsName       direct uploads are for API keys, and for sign-ins with a name
 │   ├── AddressNeedsName      pictures are fetched by address for the same callers
 │   ├── WarmingNeedsKey       warming is for API keys
 │   ├── MemojiNeedsSignIn     memoji are paid by credits, which people have
@@ -164,6 +165,17 @@ class BatchNeedsName(Forbidden, code="batch_needs_name", title="A batch needs an
 
     def __init__(self) -> None:
         super().__init__("Send an API key, or sign in with a name. One picture at a time is for everybody.")
+
+
+class UploadNeedsName(
+    Forbidden, code="upload_needs_name", title="A direct upload needs an API key or a sign-in with a name"
+):
+    """What lies in the store belongs to somebody who can be named: this caller did not say who they are."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "Send an API key, or sign in with a name. Smaller files are for everybody: send the file itself."
+        )
 
 
 class AddressNeedsName(

@@ -254,6 +254,15 @@ class StoredObject:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class UploadAddress:
+    """Where one object may be stored by a PUT of its bytes with these headers, until `expires_at` (UTC)."""
+
+    url: str = field(repr=False)
+    headers: Mapping[str, str]
+    expires_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Page:
     """Some objects of one month, and the offset at which the next page begins (None after the last).
 

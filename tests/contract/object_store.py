@@ -34,7 +34,7 @@ BAD_PATHS = (
     f"2026/07/{'a' * 65}.png",
     f"2026/07/{'A' * 64}.png",
     f"2026/07/{'g' * 64}.png",
-    f"2026/07/{'a' * 64}.gif",
+    f"2026/07/{'a' * 64}.heic",
     f"2026/07/{'a' * 64}.jpeg",
     f"2026/07/{'a' * 64}",
     f"2026/07/{'a' * 64}.png\n",
@@ -171,6 +171,10 @@ class ObjectStoreContract:
             store.public_url(path)
         with pytest.raises(ValueError, match="not an object name"):
             await store.exists(path)
+        with pytest.raises(ValueError, match="not an object name"):
+            await store.signed_url(path, valid_for=timedelta(minutes=10))
+        with pytest.raises(ValueError, match="not an object name"):
+            await store.upload_address(path, media_type=PNG)
 
     async def test_one_bad_path_keeps_the_good_ones_from_being_removed(self, store: ObjectStore) -> None:
         path = path_of("good beside bad")
@@ -190,6 +194,17 @@ class ObjectStoreContract:
         url = store.public_url(path_of("address"))
         assert url is None or url.startswith(("http://", "https://"))
         assert store.bucket
+
+    async def test_a_signed_address_is_absolute_or_none(self, store: ObjectStore) -> None:
+        path = path_of("signed")
+        await store.put(path, b"bytes", media_type=PNG)
+        url = await store.signed_url(path, valid_for=timedelta(minutes=10))
+        assert url is None or url.startswith(("http://", "https://"))
+
+    async def test_addresses_are_signed_with_one_secret_of_32_bytes(self, store: ObjectStore) -> None:
+        secret = await store.address_secret()
+        assert len(secret) == 32
+        assert await store.address_secret() == secret
 
 
 class ExclusiveStoreContract(ObjectStoreContract):

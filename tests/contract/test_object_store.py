@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import os
 import shutil
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from copperplate.adapters.filesystem import FolderStore
+from copperplate.adapters.filesystem import ADDRESS_FILE, FolderStore
 from copperplate.adapters.memory.store import MemoryStore
 from copperplate.errors import FolderUnavailable, ObjectConflict, ObjectMissing, StoreUnavailable
 from copperplate.http.problems import Problem
@@ -60,6 +61,21 @@ async def test_buckets_do_not_share_objects(folder: FolderStore, tmp_path: Path)
     await folder.put(path_of("one"), b"bytes", media_type=PNG)
     with pytest.raises(ObjectMissing):
         await FolderStore(tmp_path, "memoji-images").get(path_of("one"))
+
+
+async def test_processes_share_the_secret_of_a_folder_and_nobody_else_may_read_it(tmp_path: Path) -> None:
+    stores = [FolderStore(tmp_path / "objects", BUCKET) for _ in range(8)]
+    found = set(await asyncio.gather(*(store.address_secret() for store in stores)))
+    file = tmp_path / "objects" / ADDRESS_FILE
+    assert (len(found), file.read_bytes(), oct(file.stat().st_mode & 0o777)) == (1, found.pop(), "0o600")
+    assert [left.name for left in file.parent.iterdir()] == [ADDRESS_FILE]
+    assert await FolderStore(tmp_path / "other", BUCKET).address_secret() != file.read_bytes()
+
+
+async def test_half_a_secret_is_refused(tmp_path: Path) -> None:
+    (tmp_path / ADDRESS_FILE).write_bytes(b"half")
+    with pytest.raises(FolderUnavailable, match="remove it"):
+        await FolderStore(tmp_path, BUCKET).address_secret()
 
 
 async def test_a_corrupted_file_is_returned_as_it_is(folder: FolderStore, tmp_path: Path) -> None:

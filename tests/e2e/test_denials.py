@@ -70,6 +70,7 @@ def all_errors() -> list[CopperplateError]:
         denials.NotEnoughCredits(UUID(OTHERS)),
         denials.InvalidBatch("no items"),
         denials.BatchNeedsName(),
+        denials.UploadNeedsName(),
         denials.WarmingNeedsKey(),
         denials.MemojiNeedsSignIn(),
         denials.NotOwner(),

@@ -43,6 +43,8 @@ values ('poster', 'poster-images', false, true, 1000000, interval '7 days')
 BUCKETS = [
     ("generated-images", True, MAX_BODY_BYTES, PICTURES),
     ("memoji-images", True, 5 * 1024 * 1024, PICTURES),
+    # Private: what is to be processed may be uploaded to it.
+    ("processed-images", False, MAX_BODY_BYTES, [*PICTURES, "image/gif"]),
 ]
 
 
@@ -94,7 +96,7 @@ def test_row_of_a_later_kind_makes_its_bucket(cluster: Cluster, with_storage: st
     migrate(url, announce=ignore)
     with psycopg.connect(url) as connection:
         connection.execute(POSTER)
-    assert buckets(url) == [*BUCKETS, ("poster-images", False, 1_000_000, PICTURES)]
+    assert buckets(url) == sorted([*BUCKETS, ("poster-images", False, 1_000_000, [*PICTURES, "image/gif"])])
 
 
 def test_private_bucket_of_that_name_stays_private(cluster: Cluster, with_storage: str) -> None:
@@ -102,7 +104,7 @@ def test_private_bucket_of_that_name_stays_private(cluster: Cluster, with_storag
     with psycopg.connect(url) as connection:
         connection.execute("insert into storage.buckets (id, name) values ('generated-images', 'generated-images')")
     migrate(url, announce=ignore)
-    assert buckets(url) == [("generated-images", False, None, None), BUCKETS[1]]
+    assert buckets(url) == [("generated-images", False, None, None), *BUCKETS[1:]]
 
 
 def test_no_role_of_the_api_but_service_role_sees_or_writes_objects(cluster: Cluster, with_storage: str) -> None:

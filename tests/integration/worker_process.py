@@ -24,10 +24,12 @@ from copperplate.generation.kinds import Kind
 from copperplate.generation.timings import Timings
 from copperplate.imaging.pillow_images import PillowImages
 from copperplate.model import Job, Lead, Outcome, ProviderResult
+from copperplate.recipes.kinds import PROCESSED
 from copperplate.testing import GENERATE
 from tests.contract.ledger.harness import request_count
 from tests.support.coordinator_harness import BUCKET, PlainImages
 from tests.support.pictures import picture_request
+from tests.support.processing_harness import Brought, processing_at
 from tests.support.provider_harness import request_of
 
 if TYPE_CHECKING:
@@ -219,6 +221,28 @@ async def generate(url: str, folder: str, stop_at: str, *, has_jobs: bool) -> di
     return {"body": body.decode(), "outcome": found.outcome, "path": found.entry.path}
 
 
+async def process(url: str, folder: str, fal_url: str, stop_at: str, model: str) -> dict[str, Any]:
+    """Have one picture processed by fal's stand-in, with scaled leases, stopping as `generate` does."""
+    ledger, images = PostgresLedger(url), PillowImages()
+    provider = processing_at(fal_url)
+    when, _, step = stop_at.partition(":")
+    if step:
+        _stop(provider if hasattr(provider, step) else ledger, when, step)
+    await ledger.open()
+    coordinator = Coordinator(
+        ledger=ledger,
+        kinds={"processed": Kind(provider=provider, store=FolderStore(Path(folder), PROCESSED.bucket))},
+        images=images,
+        clock=SystemClock(),
+        timings=SCALED,
+    )
+    found = await coordinator.find(Brought().request(provider, model), GENERATE)
+    await provider.close()
+    await ledger.close()
+    images.close()
+    return {"outcome": found.outcome, "size": [found.entry.width, found.entry.height]}
+
+
 def _wish() -> PictureRequest:
     return picture_request("of many processes")
 
@@ -248,6 +272,7 @@ PROGRAMS: dict[str, Program] = {
     "acquire": acquire_many,
     "count": count_many,
     "generate": generate,
+    "process": process,
     "ask_over_time": ask_over_time,
 }
 

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
         PictureRequest,
         RenditionUpload,
         RequestCount,
+        UploadAddress,
     )
     from copperplate.ports import ObjectStore
     from copperplate.ports.maintenance import CleanupCounts, DiscardedObject, Purged
@@ -465,6 +466,12 @@ class ProcessStore:
 
     async def signed_url(self, path: str, *, valid_for: timedelta) -> str | None:
         return None
+
+    async def upload_address(self, path: str, *, media_type: str) -> UploadAddress | None:
+        return None
+
+    async def address_secret(self) -> bytes:
+        return b"0" * 32
 
     def public_url(self, path: str) -> str | None:
         return None

@@ -26,6 +26,11 @@ TOKENS = {
 PRICES: Mapping[str, Mapping[str, int]] = {
     "fal-ai/flux/schnell": {"megapixels": 3_000},
     "fal-ai/flux/dev": {"megapixels": 25_000},
+    "fal-ai/birefnet/v2": {"compute_seconds": 800},
+    "fal-ai/bria/background/remove": {"pictures": 18_000},
+    "fal-ai/seedvr/upscale/image": {"megapixels": 1_000},
+    "fal-ai/esrgan": {"compute_seconds": 1_110},
+    "fal-ai/codeformer": {"megapixels": 2_100},
     "gpt-image-2": {"text_tokens": 5, "image_tokens": 8, "output_tokens": 30},
     "gpt-image-2.5-flare": {"text_tokens": 5, "image_tokens": 8, "output_tokens": 30},
 }

@@ -14,14 +14,15 @@ from typing import TYPE_CHECKING, Any
 from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.routing import Route
 
-from tests.standin import answers
+from tests.standin import answers, fal_endpoints
 from tests.standin.bill import megapixels
-from tests.standin.drawings import draw, numbered
+from tests.standin.drawings import SPOILT, draw, numbered
+from tests.standin.scenario_log import Scenario
 
 if TYPE_CHECKING:
     from starlette.requests import Request
 
-    from tests.standin.scenario_log import Drawing, Scenario, ScenarioLog
+    from tests.standin.scenario_log import Drawing, ScenarioLog
 
 _OWN_ERROR = re.compile(r"(status|result)_([345]\d\d)")
 _FILE_ERROR = re.compile(r"file_([2345]\d\d)")
@@ -33,6 +34,19 @@ FAILED_JOBS: dict[str, tuple[int, object, str]] = {
         "content_policy_violation",
     ),
     "job_invalid": (422, {"detail": [{"loc": ["body", "seed"], "msg": "bad", "type": "value_error"}]}, "value_error"),
+    "job_not_loaded": (
+        422,
+        {
+            "detail": [
+                {
+                    "loc": ["body", "image_url"],
+                    "msg": "Failed to download the file at https://storage.example.com/a?token=secret.",
+                    "type": "file_download_error",
+                }
+            ]
+        },
+        "file_download_error",
+    ),
     "job_500": (500, {"detail": "internal", "error_type": "internal_error"}, "internal_error"),
     "job_503": (503, {"detail": "no runner", "error_type": "runner_disconnected"}, "runner_disconnected"),
     "job_504": (504, {"detail": "too slow", "error_type": "request_timeout"}, "request_timeout"),
@@ -79,7 +93,10 @@ class FalQueue:
 
     async def submit(self, request: Request) -> Response:
         body = await request.json()
-        prompt = str(body.get("prompt"))
+        app = request.path_params["app"]
+        endpoint = fal_endpoints.ENDPOINTS.get(app)
+        # What processes pictures is known by its name, as it has no prompt.
+        prompt = str(body.get("prompt")) if endpoint is None else app
         self._book.posts[prompt] += 1
         self._book.note("POST", request.url.path, dict(request.headers), body)
         scenario = self._book.next_scenario(prompt)
@@ -87,25 +104,15 @@ class FalQueue:
             return answers.canned(self._book.canned)
         if refusal := refuse(scenario):
             return refusal
-        size = body.get("image_size") or {}
-        width, height = int(size.get("width", 1024)), int(size.get("height", 768))
-        drawing = self._book.begin(
-            provider="fal",
-            prompt=prompt,
-            width=width,
-            height=height,
-            scenario=scenario,
-            model=request.path_params["app"],
-            usage=megapixels(width, height),
-            # Whether or not anybody fetches it: it runs. One that fails is not billed, nor one that never ends.
-            is_billed=scenario.name not in (*FAILED_JOBS, "stuck"),
-        )
+        if endpoint is not None and (problem := fal_endpoints.problem_of(endpoint, body)) is not None:
+            return answers.problem(422, problem)
+        drawing = await self._begin(prompt, app, body, scenario)
         if scenario.is_("drop"):
             return answers.drop(request)
         if scenario.is_("slow_submit"):
             await asyncio.sleep(float(scenario.value))
         # The path of a job names owner and alias only, as fal's does.
-        base = f"{request.base_url}{'/'.join(request.path_params['app'].split('/')[:2])}/requests/{drawing.id}"
+        base = f"{request.base_url}{'/'.join(app.split('/')[:2])}/requests/{drawing.id}"
         receipt = {
             "request_id": drawing.id,
             "response_url": base,
@@ -114,6 +121,30 @@ class FalQueue:
             "queue_position": 0,
         }
         return spoil_receipt(receipt, scenario)
+
+    async def _begin(self, prompt: str, app: str, body: Any, scenario: Scenario) -> Drawing:
+        """A picture that is drawn by a prompt, or made of another; one whose input cannot be loaded fails."""
+        endpoint, made = fal_endpoints.ENDPOINTS.get(app), None
+        size = body.get("image_size") or {}
+        width, height = int(size.get("width", 1024)), int(size.get("height", 768))
+        if endpoint is not None:
+            try:
+                made, width, height = await fal_endpoints.process(endpoint, body, scenario.name)
+            except fal_endpoints.NotLoaded:
+                scenario = Scenario("job_not_loaded")
+        return self._book.begin(
+            provider="fal",
+            prompt=prompt,
+            width=width,
+            height=height,
+            scenario=scenario,
+            model=app,
+            usage=megapixels(width, height) if endpoint is None else fal_endpoints.units_of(endpoint, width, height),
+            # Whether or not anybody fetches it: it runs. One that fails is not billed, nor one that never ends.
+            is_billed=scenario.name not in (*FAILED_JOBS, "stuck"),
+            made=made,
+            is_alone=endpoint is not None and endpoint.answer == "image",
+        )
 
     async def status(self, request: Request) -> Response:
         self._book.note("GET", str(request.url), dict(request.headers))
@@ -152,7 +183,7 @@ class FalQueue:
             return answers.drop(request)
         if odd := odd_result(scenario):
             return odd
-        headers = {"X-Fal-Billable-Units": drawing.billed_megapixels, "x-fal-request-id": drawing.id}
+        headers = {"X-Fal-Billable-Units": drawing.billed_units, "x-fal-request-id": drawing.id}
         result = JSONResponse(self._result(request, drawing, scenario), headers=headers)
         return answers.disguised(result, scenario, "result")
 
@@ -172,6 +203,8 @@ class FalQueue:
             "has_nsfw_concepts": [scenario.is_("nsfw")],
             "prompt": drawing.prompt,
         }
+        if drawing.made is not None:
+            result = {"image": image, "seed": 1} if drawing.is_alone else {"images": [image], "seed": 1}
         shapes: dict[str, Any] = {
             "two_images": {**result, "images": [image, image]},
             "no_images": {**result, "images": []},
@@ -210,6 +243,8 @@ class FalQueue:
         if scenario.is_("drop_file", "file_drop"):
             return answers.drop(request)
         body = draw(drawing.number, drawing.width, drawing.height, scenario.name.removeprefix("file_"))
+        if drawing.made is not None and scenario.name.removeprefix("file_") not in SPOILT:
+            body = drawing.made
         drawing.polls += 1
         if odd := odd_file(scenario, body, drawing.polls):
             return odd

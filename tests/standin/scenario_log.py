@@ -8,9 +8,12 @@ import threading
 import time
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tests.standin.bill import charge
+
+if TYPE_CHECKING:
+    from tests.standin.fal_storage import Upload
 
 _IN_PROMPT = re.compile(r"\[([a-z0-9_]+)(?:=([-0-9.a-z_]+))?\]")
 
@@ -48,6 +51,10 @@ class Drawing:
     begun: float = field(default_factory=time.monotonic)
     polls: int = 0
     asked: Counter[str] = field(default_factory=Counter)
+    # What was made of a picture; None of what is drawn by a prompt.
+    made: bytes | None = field(default=None, repr=False)
+    # Whether its result has `image`, and not `images`.
+    is_alone: bool = False
 
     def acts(self, stage: str) -> Scenario:
         """What goes wrong now at a stage: `<stage>_<fault>_first=<n>` does so for its first n requests alone."""
@@ -59,14 +66,14 @@ class Drawing:
         return Scenario(name) if is_due else Scenario()
 
     @property
-    def billed_megapixels(self) -> str:
+    def billed_units(self) -> str:
         """What fal's answer says: what it counted, or with `units=<number>` whatever it is told to say."""
-        return self.scenario.value if self.scenario.is_("units") else str(self.usage["megapixels"])
+        return self.scenario.value if self.scenario.is_("units") else str(next(iter(self.usage.values())))
 
     @property
     def charge_micro_usd(self) -> int:
         if self.scenario.is_("units"):
-            return round(float(self.scenario.value) * charge(self.model, {"megapixels": 1}))
+            return round(float(self.scenario.value) * charge(self.model, dict.fromkeys(self.usage, 1)))
         return charge(self.model, self.usage) if self.is_billed else 0
 
 
@@ -86,6 +93,7 @@ class ScenarioLog:
         self.drawings: dict[str, Drawing] = {}
         self.told: dict[str, list[Scenario]] = {}
         self.cancelled: list[str] = []
+        self.uploads: list[Upload] = []
         # Status, body (an object: JSON; text: a page) and headers of every answer to a POST, where one is given.
         self.canned: tuple[int, object, dict[str, str]] | None = None
 
@@ -132,6 +140,7 @@ class ScenarioLog:
             "stand_in": True,
             "posts": dict(self.posts),
             "pictures": len(self.drawings),
+            "uploads": len(self.uploads),
             "bill": self.bill(),
             "cancelled": self.cancelled,
             "requests": self.requests[-200:],

@@ -13,6 +13,7 @@ from starlette.routing import Route
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from tests.standin.fal_queue import FalQueue
+from tests.standin.fal_storage import FalStorage
 from tests.standin.openai_api import OpenAIApi
 from tests.standin.scenario_log import ScenarioLog
 
@@ -46,6 +47,7 @@ def make_app(scenario_log: ScenarioLog) -> Starlette:
         routes=[
             Route("/control", control, methods=["GET", "POST", "DELETE"]),
             *OpenAIApi(scenario_log).routes(),
+            *FalStorage(scenario_log).routes(),
             *FalQueue(scenario_log).routes(),
         ]
     )

@@ -15,7 +15,6 @@ import re
 from functools import partial
 from time import time
 from typing import TYPE_CHECKING, Any
-from uuid import uuid4
 
 from starlette.applications import Starlette
 from starlette.responses import HTMLResponse, JSONResponse, Response
@@ -37,6 +36,8 @@ if TYPE_CHECKING:
 
 SAFE_KEY = re.compile(r"[\w/!\-.*'()&$@=;:+,? ]+", re.ASCII)
 OWNER = "service_role"
+# The real one's own setting.
+UPLOAD_SECONDS = 2 * 60 * 60
 
 
 class Json(JSONResponse):
@@ -69,7 +70,9 @@ class _Storage:
             route("/bucket/{bucket}", "DELETE", self._delete_bucket),
             route("/bucket/{bucket}/empty", "POST", self._empty_bucket),
             route("/object/list/{bucket}", "POST", self._list, "list"),
-            route(f"/object/sign{an_object}", "POST", self._sign),
+            route(f"/object/upload/sign{an_object}", "POST", self._sign_upload, "sign_upload"),
+            route(f"/object/upload/sign{an_object}", "PUT", self._upload_signed, "put_signed"),
+            route(f"/object/sign{an_object}", "POST", self._sign, "sign"),
             route(f"/object/sign{an_object}", "GET", self._get_signed, "public"),
             route(f"/object/public{an_object}", "GET", self._get_public, "public"),
             route(f"/object/info{an_object}", "GET", self._info, "info"),
@@ -150,17 +153,11 @@ class _Storage:
         bucket.refuse_type(stored.media_type)
         if role != OWNER:
             raise Refused("AccessDenied", ROW_LEVEL_SECURITY)
-        is_upsert = request.headers.get("x-upsert") == "true"
         # Looked at before the bytes are there and not again: two at the same time both find nothing.
-        if name in bucket.objects and not is_upsert:
+        if name in bucket.objects and request.headers.get("x-upsert") != "true":
             raise Refused("KeyAlreadyExists")
         await self._meet(name, getattr(request.state, "meet", 1))
-        if bucket.file_size_limit is not None and len(stored.body) > bucket.file_size_limit:
-            raise Refused("EntityTooLarge")
-        if (before := bucket.objects.get(name)) is not None:
-            stored.id, stored.created_at = before.id, before.created_at
-        bucket.objects[name] = stored
-        return Json({"Key": f"{bucket.id}/{name}", "Id": stored.id})
+        return _keep(bucket, stored)
 
     async def _meet(self, name: str, count: int) -> None:
         """Go on once `count` uploads have looked at this name."""
@@ -206,16 +203,49 @@ class _Storage:
 
     async def _sign(self, request: Request) -> Response:
         stored = self._visible(request)
-        bucket, token = request.path_params["bucket"], str(uuid4())
-        seconds = int((await request.json())["expiresIn"])
-        self._state.signed[token] = (bucket, stored.name, time() + seconds)
+        bucket, seconds = request.path_params["bucket"], int((await request.json())["expiresIn"])
+        token = self._make_token(f"{bucket}/{stored.name}", "download", seconds)
         return Json({"signedURL": f"/object/sign/{bucket}/{stored.name}?token={token}"})
 
     async def _get_signed(self, request: Request) -> Response:
-        bucket, name, until = self._state.signed.get(request.query_params.get("token", ""), ("", "", 0.0))
-        if (bucket, name) != (request.path_params["bucket"], request.path_params["name"]) or time() > until:
-            raise Refused("InvalidJWT", "jwt expired")
-        return asset(request, self._state.object(bucket, name))
+        """An object for whoever has its address: no key is asked for, of a private bucket neither."""
+        self._require_token(request, "download")
+        return asset(request, self._state.object(request.path_params["bucket"], request.path_params["name"]))
+
+    async def _sign_upload(self, request: Request) -> Response:
+        bucket, name = self._bucket(request), request.path_params["name"]
+        self._as_owner(request)
+        if name in bucket.objects:
+            raise Refused("KeyAlreadyExists")
+        token = self._make_token(f"{bucket.id}/{name}", "upload", UPLOAD_SECONDS)
+        return Json({"url": f"/object/upload/sign/{bucket.id}/{name}?token={token}"})
+
+    async def _upload_signed(self, request: Request) -> Response:
+        self._require_token(request, "upload")
+        bucket = self._bucket(request)
+        stored = read_upload(request.path_params["name"], request.headers, await request.body())
+        bucket.refuse_type(stored.media_type)
+        if stored.name in bucket.objects:
+            raise Refused("KeyAlreadyExists")
+        return _keep(bucket, stored)
+
+    def _make_token(self, url: str, scope: str, seconds: int) -> str:
+        """A JWT as the real one makes them, signed with the project's secret."""
+        now = int(time())
+        claims = {"url": url, "scope": scope, "iat": now, "exp": now + seconds}
+        signed = ".".join(_base64(json.dumps(part, separators=(",", ":"))) for part in ({"alg": "HS256"}, claims))
+        return f"{signed}.{_signature(signed, self._jwt_secret)}"
+
+    def _require_token(self, request: Request, scope: str) -> None:
+        """Refuse a token that is not for this object and this use, or whose time is over."""
+        token = request.query_params.get("token", "")
+        try:
+            claims = _claims(token, self._jwt_secret)
+        except ValueError as error:
+            raise Refused("InvalidJWT", str(error)) from error
+        url = "/".join((request.path_params["bucket"], request.path_params["name"]))
+        if (claims.get("url"), claims.get("scope")) != (url, scope):
+            raise Refused("InvalidSignature")
 
     async def _purge(self, request: Request) -> Response:
         if self._role(request) != OWNER:
@@ -258,16 +288,37 @@ class _Storage:
         return self._state.bucket(request.path_params["bucket"])
 
 
+def _keep(bucket: Bucket, stored: Stored) -> Response:
+    if bucket.file_size_limit is not None and len(stored.body) > bucket.file_size_limit:
+        raise Refused("EntityTooLarge")
+    if (before := bucket.objects.get(stored.name)) is not None:
+        stored.id, stored.created_at = before.id, before.created_at
+    bucket.objects[stored.name] = stored
+    return Json({"Key": f"{bucket.id}/{stored.name}", "Id": stored.id})
+
+
 def _role_of(token: str, secret: str) -> str:
     """The role a token names; raises ValueError where it is not signed with `secret`, or has expired."""
+    return str(_claims(token, secret).get("role", "anon"))
+
+
+def _claims(token: str, secret: str) -> dict[str, Any]:
+    """What a JWT says; raises ValueError where it is not signed with `secret`, or has expired."""
     signed, _, signature = token.rpartition(".")
-    expected = base64.urlsafe_b64encode(hmac.digest(secret.encode(), signed.encode(), "sha256")).rstrip(b"=").decode()
-    if not hmac.compare_digest(expected.encode(), signature.encode()):
+    if not hmac.compare_digest(_signature(signed, secret).encode(), signature.encode()):
         raise ValueError("Invalid Compact JWS")
     claims: dict[str, Any] = json.loads(base64.urlsafe_b64decode(signed.partition(".")[2] + "=="))
     if claims.get("exp", math.inf) <= time():
         raise ValueError('"exp" claim timestamp check failed')
-    return str(claims.get("role", "anon"))
+    return claims
+
+
+def _signature(signed: str, secret: str) -> str:
+    return _base64(hmac.digest(secret.encode(), signed.encode(), "sha256"))
+
+
+def _base64(text: str | bytes) -> str:
+    return base64.urlsafe_b64encode(text.encode() if isinstance(text, str) else text).rstrip(b"=").decode()
 
 
 # --- what goes wrong -------------------------------------------------------------------------------

@@ -32,6 +32,7 @@ ERRORS: dict[str, tuple[int, str, str]] = {
     "InvalidRange": (400, "invalid_range", "invalid range provided"),
     "ResourceNotEmpty": (409, "ResourceNotEmpty", "The bucket you tried to delete is not empty"),
     "MissingParameter": (400, "MissingParameter", "Missing Required Parameter {}"),
+    "InvalidSignature": (400, "InvalidSignature", "Invalid signature"),
     "InvalidJWT": (400, "InvalidJWT", "{}"),
     "LockTimeout": (503, "acquiring_lock_timeout", "acquiring lock timeout"),
     "SlowDown": (429, "too_many_connections", "Too many connections issued to the database"),
@@ -171,7 +172,8 @@ class StorageState:
     """Everything this stand-in remembers: buckets, what it was asked, what shall go wrong.
 
     `tell("put", "http_503", "ok")`: the next put is answered 503, those after it as they should be. The
-    operations are put, get, public, info, remove, list, bucket (its settings) and cdn (a purge).
+    operations are put, get, public, sign, sign_upload, put_signed, info, remove, list, bucket (its settings) and cdn (a
+    purge).
     """
 
     def __init__(self) -> None:
@@ -179,16 +181,16 @@ class StorageState:
         self.clear()
 
     def clear(self) -> None:
-        """The two buckets of the migrations, empty; nothing asked, nothing told."""
+        """The buckets of the migrations, empty; nothing asked, nothing told."""
         self.scenario_log.clear()
         self.buckets = {
             "generated-images": Bucket("generated-images", True, 32 * MIB, list(PICTURES)),
             "memoji-images": Bucket("memoji-images", True, 5 * MIB, list(PICTURES)),
+            "processed-images": Bucket("processed-images", False, 32 * MIB, [*PICTURES, "image/avif", "image/gif"]),
         }
         self.purged: list[str] = []  # what the CDN was told to forget, `bucket/path`
         self.has_cdn = True  # whether the project's plan has purges
         self.immovable: set[str] = set()  # what `remove` leaves where it is, and does not say so
-        self.signed: dict[str, tuple[str, str, float]] = {}
 
     @property
     def asked(self) -> Counter[str]:

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 HOP_BY_HOP = {"connection", "keep-alive", "transfer-encoding", "host", "content-length", "content-encoding"}
 METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
 OPEN_PATHS = ("/storage/v1/object/public/", "/auth/v1/.well-known/")
+# Their tokens are what permits them.
+SIGNED = {"GET": "/storage/v1/object/sign/", "PUT": "/storage/v1/object/upload/sign/"}
 SECRET_KEY = "sb_secret_for-tests-only_0123456789abcdef"
 PUBLISHABLE_KEY = "sb_publishable_for-tests-only_0123456789"
 
@@ -109,7 +111,8 @@ class _Keys:
         headers = {name.decode(): value.decode() for name, value in scope["headers"]}
         key, authorization = headers.get("apikey"), headers.get("authorization", "")
         # Pictures of a public bucket, the keys of tokens, and preflights, carry no key.
-        is_open = scope["path"].startswith(OPEN_PATHS) or scope["method"] == "OPTIONS"
+        signed = SIGNED.get(scope["method"], "none")
+        is_open = scope["path"].startswith((*OPEN_PATHS, signed)) or scope["method"] == "OPTIONS"
         if key is None and not is_open:
             await _refuse("No API key found in request")(scope, receive, send)
             return

@@ -17,11 +17,11 @@ from copperplate.compose import assemble
 from copperplate.generation.kinds import Kind
 from copperplate.generation.timings import Timings
 from copperplate.http.app import create_app
-from copperplate.imaging.pillow_images import PillowImages
-from copperplate.recipes.kinds import MEMOJI
+from copperplate.recipes.kinds import MEMOJI, PROCESSED
 from copperplate.services import Services
 from copperplate.settings import Settings
 from tests.support.coordinator_harness import BUCKET, PlainImages, ScriptedProvider
+from tests.support.processing import CountingCleaner, ScriptedProcessor
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
@@ -54,6 +54,13 @@ class MemoryServices(Services):
     stores: Mapping[str, CountingStore]
     image_provider: ScriptedProvider
     store: CountingStore
+    processor: ScriptedProcessor
+    cleaner: CountingCleaner
+
+    @property
+    def processed_store(self) -> CountingStore:
+        """Where results of processing are, and what they are made from."""
+        return self.stores[PROCESSED.bucket]
 
 
 def memory_services(
@@ -64,13 +71,15 @@ def memory_services(
     provider: Any = None,
     images: Images | None = None,
     max_waiters: int = 5_000,
+    processor: ScriptedProcessor | None = None,
     **scripted: Any,
 ) -> MemoryServices:
     """Services that a test can look into; `scripted` is for `ScriptedProvider`."""
     clock = clock or SystemClock()
     ledger = MemoryLedger(clock)
-    stores = {bucket: CountingStore(bucket, clock) for bucket in (BUCKET, MEMOJI.bucket)}
+    stores = {bucket: CountingStore(bucket, clock) for bucket in (BUCKET, MEMOJI.bucket, PROCESSED.bucket)}
     provider = provider or ScriptedProvider(FakeClock(), **scripted)  # it answers at once
+    processor, cleaner = processor or ScriptedProcessor(), CountingCleaner()
     services = assemble(
         replace(Settings.from_env(environ or {}), max_waiters=max_waiters),
         clock=clock,
@@ -78,14 +87,16 @@ def memory_services(
         kinds={
             "image": Kind(provider=provider, store=stores[BUCKET]),
             "memoji": Kind(provider=provider, store=stores[MEMOJI.bucket]),
+            "processed": Kind(provider=processor, store=stores[PROCESSED.bucket]),
         },
         stores=stores,
         images=images or PlainImages(),
-        cleaner=PillowImages(),
+        cleaner=cleaner,
         timings=Timings(wait=timedelta(seconds=wait_seconds), look=timedelta(0)),
     )
     parts = {field.name: getattr(services, field.name) for field in fields(services)}
-    return MemoryServices(**{**parts, "image_provider": provider, "store": stores[BUCKET]})
+    own = {"image_provider": provider, "store": stores[BUCKET], "processor": processor, "cleaner": cleaner}
+    return MemoryServices(**{**parts, **own})
 
 
 @pytest.fixture

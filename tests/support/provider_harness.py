@@ -21,6 +21,7 @@ from copperplate.generation.timings import Timings
 from copperplate.imaging.pillow_images import PillowImages
 from copperplate.model import PictureFormat
 from copperplate.recipes.image import image_request
+from copperplate.recipes.kinds import KINDS
 
 if TYPE_CHECKING:
     from copperplate.model import CanonicalRecipe, PictureRequest
@@ -85,6 +86,7 @@ class ProviderHarness:
     """One provider, a ledger in memory, and coordinators over both."""
 
     provider: Provider
+    kind: str = "image"
     lease_seconds: float = 20
     retention: timedelta = timedelta(days=1)
     collect_pause: timedelta = timedelta(seconds=0.1)
@@ -93,8 +95,10 @@ class ProviderHarness:
     images: PillowImages = field(default_factory=PillowImages)
     coordinator: Coordinator = field(init=False)
     processes: list[Coordinator] = field(default_factory=list)
+    store: MemoryStore = field(init=False)
 
     def __post_init__(self) -> None:
+        self.store = MemoryStore(KINDS[self.kind].bucket)
         self.coordinator = self.another_process()
 
     def another_process(self, *, lease_seconds: float | None = None) -> Coordinator:
@@ -109,7 +113,7 @@ class ProviderHarness:
             collect_pause=self.collect_pause,
             look=self.look,
         )
-        kinds = {"image": Kind(provider=self.provider, store=MemoryStore("generated-images"))}
+        kinds = {self.kind: Kind(provider=self.provider, store=self.store)}
         process = Coordinator(ledger=self.ledger, kinds=kinds, images=self.images, clock=SystemClock(), timings=timings)
         self.processes.append(process)
         return process

@@ -15,7 +15,8 @@ from copperplate.errors import StoreUnavailable
 from copperplate.failure_classes import FailureClass
 from copperplate.model import Hit, Job, Lead, PictureFormat
 from copperplate.operations.import_lists import FaultyRow, ImportRow
-from copperplate.operations.import_pictures import PICTURES_AT_ONCE, Ending, PictureImport
+from copperplate.operations.import_pictures import PictureImport
+from copperplate.operations.keep_pictures import PICTURES_AT_ONCE, Ending
 from copperplate.ports.sources import SourceRefused
 from copperplate.settings import Settings
 from copperplate.testing import GENERATE

@@ -66,6 +66,7 @@ def test_those_that_change_something_are_known() -> None:
         ("POST", "/api/cache/warm"),
         ("POST", "/api/generate"),
         ("POST", "/api/generate-memoji"),
+        *(("POST", f"/api/process/{name}") for name in ("face-detail", "remove-background", "uploads", "upscale")),
         ("POST", WORK),
     ]
 

@@ -65,6 +65,7 @@ ABSURD = {
     "COPPERPLATE_LEASE_SECONDS": ("0", "-1", "nan", "inf"),
     "COPPERPLATE_HEARTBEAT_SECONDS": ("0", "-1", "x", "19"),
     "COPPERPLATE_DISK_CACHE_MB": ("-1", "1.5", "1e3", "all", "1000001", "²"),
+    "COPPERPLATE_PROCESS_CREDITS": ("upscale", "upscale=-1", "upscale=1.5", "crop=1", "None"),
     "COPPERPLATE_MAX_CONNECTIONS": ("0", "-1", "1.5", "many"),
     "COPPERPLATE_MAX_STREAMS": ("0", "-1", "1.5", "all"),
     "COPPERPLATE_STREAMS_PER_ADDRESS": ("0", "-1", "1.5", "all"),
@@ -86,6 +87,7 @@ ABSURD = {
 EXAMPLE = re.compile(r"^(\w+) must be .*(?:, such as (.+)|one of (\w+)(?:, \w+)*)\. See docs/settings\.md\.$")
 # Any text will do: what it names is refused where it is used.
 FREE_TEXT = {
+    "COPPERPLATE_PROCESS_URLS",
     "COPPERPLATE_IMAGE_MODEL",
     "COPPERPLATE_MEMOJI_MODEL",
     "COPPERPLATE_DATA_DIR",

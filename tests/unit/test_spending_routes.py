@@ -40,6 +40,9 @@ PICTURE: Final = "/{width}x{height}.{format}"
 KEPT: Final = "/api/images/{id}"
 MEMOJI: Final = "/api/generate-memoji"
 GENERATE: Final = "/api/generate"
+CUT_OUT: Final = "/api/process/remove-background"
+UPSCALE: Final = "/api/process/upscale"
+FACES: Final = "/api/process/face-detail"
 GENERATION_EVENTS: Final = "/api/generations/{key}/events"
 BATCH_EVENTS: Final = "/api/batches/{batch_id}/events"
 FORGED: Final = f"kid=one&exp=4102444800&sig={'A' * 43}"
@@ -54,10 +57,22 @@ class Asked:
     path: str
     headers: dict[str, str] = field(default_factory=dict)
     body: dict[str, Any] | None = None
+    content: bytes | None = None
 
 
 def _at(path: str, **headers: str) -> Asked:
     return Asked(path=path, headers={name.replace("_", "-"): value for name, value in headers.items()})
+
+
+def _picture(path: str, content: bytes, **headers: str) -> Asked:
+    """Bytes of a picture that nobody sent before."""
+    return Asked(path=path, content=content, headers={"content-type": "image/png", **headers})
+
+
+def _form(path: str, content: bytes) -> Asked:
+    """The same as a file of a form."""
+    form = b'--x\r\nContent-Disposition: form-data; name="file"\r\n\r\n%b\r\n--x--\r\n' % content
+    return Asked(path=path, content=form, headers={"content-type": "multipart/form-data; boundary=x"})
 
 
 # By path, as the application declares it: what to send there, by any method. A new route needs a row, and one in SPENDS
@@ -82,6 +97,16 @@ TABLE: Final[dict[str, tuple[Asked, ...]]] = {
         Asked(path=MEMOJI, body={"hair": "curly"}, headers={"idempotency-key": "order 1"}),
         Asked(path=MEMOJI, body={"hair": "bob"}, headers={"prefer": "respond-async"}),
     ),
+    CUT_OUT: (_picture(CUT_OUT, b"one"), _picture(CUT_OUT, b"two", prefer="respond-async"), _form(CUT_OUT, b"three")),
+    UPSCALE: (
+        _picture(UPSCALE, b"one", accept="image/*"),
+        _picture(f"{UPSCALE}?scale=3", b"one"),
+        _form(UPSCALE, b"two"),
+    ),
+    FACES: (_picture(FACES, b"one"), _picture(FACES, b"two", prefer="wait=9"), _form(FACES, b"three")),
+    "/api/process": (_at("/api/process"),),
+    "/api/process/{sha256}": (_at(f"/api/process/{KEY}"), _at("/api/process/blur")),
+    "/api/process/{operation}/{sha256}": (_at(f"{UPSCALE}/{KEY}?scale=3"), _at(f"{FACES}/{KEY}", accept="image/*")),
     KEPT: (
         _at(f"/api/images/{KEY}"),
         _at(f"/api/images/{KEY}?w=32&format=auto"),
@@ -118,6 +143,10 @@ TABLE: Final[dict[str, tuple[Asked, ...]]] = {
         _at(f"/storage/v1/object/public/generated-images/2026/11/{KEY}.png"),
         _at(f"/storage/v1/object/public/memoji-images/2026/11/{KEY}.png"),
     ),
+    "/storage/v1/object/sign/{bucket}/{path:path}": (
+        _at(f"/storage/v1/object/sign/processed-images/2026/11/{KEY}.png?token=4102444800.{'A' * 43}"),
+    ),
+    "/api/process/uploads": (Asked(path="/api/process/uploads", body={"content_type": "image/png", "size_bytes": 9}),),
     "/metrics": (_at("/metrics"), _at("/metrics", authorization=f"Bearer {METRICS_TOKEN}")),
     "/readyz": (_at("/readyz"),),
     "/healthz": (_at("/healthz"),),
@@ -129,7 +158,8 @@ TABLE: Final[dict[str, tuple[Asked, ...]]] = {
     "/api/cache/warm": (Asked(path="/api/cache/warm", body={"prompts": ["a warm fox"], "dimensions": "64x64"}),),
 }
 # What can cause a provider's call.
-SPENDS: Final = {("GET", PICTURE), ("POST", GENERATE), ("POST", MEMOJI)}
+PROCESSES: Final = {("POST", CUT_OUT), ("POST", UPSCALE), ("POST", FACES)}
+SPENDS: Final = {("GET", PICTURE), ("POST", GENERATE), ("POST", MEMOJI), *PROCESSES}
 # What answers before routing, and what of it can spend. A new one needs a row here, and its addresses one in TABLE.
 FRONT: Final = {
     "Invocation": (),
@@ -223,18 +253,26 @@ class Callers:
             }
         return {route: number for route, number in calls.items() if number}
 
+    @property
+    def _submits(self) -> int:
+        return self.services.image_provider.submits + self.services.processor.submits
+
     async def _calls_of(self, client: httpx.AsyncClient, method: str, path: str, who: str) -> int:
-        before = self.services.image_provider.submits
+        before = self._submits
         self.answers[method, path] = [
             await client.request(
-                method, asked.path, headers={**self.credentials(who), **asked.headers}, json=asked.body
+                method,
+                asked.path,
+                headers={**self.credentials(who), **asked.headers},
+                json=asked.body,
+                content=asked.content,
             )
             for asked in TABLE[path]
         ]
         assert 500 not in [answer.status_code for answer in self.answers[method, path]], (method, path)
         for _ in range(100):  # what goes on in the background
             await asyncio.sleep(0)
-        return self.services.image_provider.submits - before
+        return self._submits - before
 
 
 @pytest.fixture
@@ -277,7 +315,8 @@ async def test_nobody_spends_anything_behind_a_wall_of_nothing(make_callers: Any
 
 
 @pytest.mark.parametrize(
-    ("who", "may"), [("user", SPENDS), ("stranger", SPENDS), ("key", {("GET", PICTURE), ("POST", GENERATE)})]
+    ("who", "may"),
+    [("user", SPENDS), ("stranger", SPENDS), ("key", {("GET", PICTURE), ("POST", GENERATE), *PROCESSES})],
 )
 async def test_with_a_permit_the_same_requests_reach_the_provider_where_they_can_spend(
     make_callers: Any, who: str, may: set[tuple[str, str]]

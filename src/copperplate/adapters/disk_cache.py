@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from datetime import timedelta
 
-    from copperplate.model import Needs, Page
+    from copperplate.model import Needs, Page, UploadAddress
     from copperplate.ports import ObjectStore
 
 logger = logging.getLogger(__name__)
@@ -92,6 +92,14 @@ class CachedStore:
     async def signed_url(self, path: str, *, valid_for: timedelta) -> str | None:
         """See `ObjectStore.signed_url`."""
         return await self._store.signed_url(path, valid_for=valid_for)
+
+    async def upload_address(self, path: str, *, media_type: str) -> UploadAddress | None:
+        """See `ObjectStore.upload_address`."""
+        return await self._store.upload_address(path, media_type=media_type)
+
+    async def address_secret(self) -> bytes:
+        """See `ObjectStore.address_secret`."""
+        return await self._store.address_secret()
 
     def _name(self, path: str) -> str:
         return f"{self.bucket}-{path.replace('/', '-')}"

@@ -12,7 +12,7 @@ import stat
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
-from copperplate.adapters.object_paths import check_body, check_object_path, is_month, is_object_path
+from copperplate.adapters.object_paths import SECRET_BYTES, check_body, check_object_path, is_month, is_object_path
 from copperplate.errors import FolderUnavailable, ObjectConflict, ObjectMissing
 from copperplate.model import Page, StoredObject
 
@@ -21,10 +21,12 @@ if TYPE_CHECKING:
     from datetime import timedelta
     from pathlib import Path
 
-    from copperplate.model import Needs
+    from copperplate.model import Needs, UploadAddress
 
 # A picture and its first renditions.
 ROOM_BYTES: Final = 8 * 1024 * 1024
+# Hidden: no bucket has such a name.
+ADDRESS_FILE: Final = ".address-secret"
 _ADVICE = {
     errno.ENOSPC: "the disk is full; free space or move the folder",
     errno.EDQUOT: "the disk quota is used up; free space or raise it",
@@ -49,6 +51,7 @@ class FolderStore:
     def __init__(self, root: Path, bucket: str) -> None:
         self.bucket = bucket
         self._folder = root / bucket
+        self._secret: bytes | None = None
 
     async def check(self, needs: Needs) -> None:
         """See `ObjectStore.check`: a file is made and removed, and the disk has room for the picture."""
@@ -100,6 +103,20 @@ class FolderStore:
         """None: a folder has no address of its own."""
         check_object_path(path)
         return None
+
+    async def upload_address(self, path: str, *, media_type: str) -> UploadAddress | None:
+        """None: a folder has no address of its own."""
+        check_object_path(path)
+        return None
+
+    async def address_secret(self) -> bytes:
+        """Random bytes in a file beside the buckets, readable by its owner alone; made by the first to ask.
+
+        Raises `FolderUnavailable`.
+        """
+        if self._secret is None:
+            self._secret = await asyncio.to_thread(self._read_secret)
+        return self._secret
 
     def _check(self, min_bytes: int) -> None:
         probe = self._folder / f".check.{secrets.token_hex(8)}"
@@ -174,19 +191,36 @@ class FolderStore:
         next_offset = offset + limit if offset + limit < len(names) else None
         return Page(objects=shown, next_offset=next_offset, odd=len(rows) - len(shown))
 
+    def _read_secret(self) -> bytes:
+        file = self._folder.parent / ADDRESS_FILE
+        try:
+            if not file.exists():
+                _make_folders(file.parent)
+                _link_new(file, secrets.token_bytes(SECRET_BYTES), mode=stat.S_IRUSR | stat.S_IWUSR)
+                _sync_folder(file.parent)
+            secret = file.read_bytes()
+        except OSError as exc:
+            raise self._unavailable(exc) from exc
+        if len(secret) != SECRET_BYTES:
+            raise FolderUnavailable(f"{file} is no secret of {SECRET_BYTES} bytes: remove it, and a new one is made.")
+        return secret
+
     def _unavailable(self, exc: OSError) -> FolderUnavailable:
         advice = _ADVICE.get(exc.errno or 0, exc.strerror or "the disk refused")
         return FolderUnavailable(f"Cannot use the folder {self._folder}: {advice}.")
 
 
-def _link_new(target: Path, body: bytes) -> bool:
+def _link_new(target: Path, body: bytes, *, mode: int | None = None) -> bool:
     """Give `target` its whole content in one step; False if something is there already.
 
-    Never a rename: that would replace what is there. A crash leaves at most a hidden temporary file.
+    Never a rename: that would replace what is there. A crash leaves at most a hidden temporary file. `mode` is set
+    before anything is written; None: the umask's.
     """
     temporary = target.with_name(f".{target.name}.{secrets.token_hex(8)}")
     try:
         with temporary.open("xb") as file:
+            if mode is not None:
+                temporary.chmod(mode)
             file.write(body)
             file.flush()
             os.fsync(file.fileno())

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import re
 
-# YYYY/MM/<64 hex digits>.<format>. Nothing else reaches a store, so nothing can climb out of it.
-_OBJECT_PATH = re.compile(r"[0-9]{4}/(?:0[1-9]|1[0-2])/[0-9a-f]{64}\.(?:jpg|png|webp|avif)", re.ASCII)
+# Of the secret of a store's addresses: as long as the digest that HMAC-SHA256 makes with it.
+SECRET_BYTES = 32
+# YYYY/MM/<64 hex digits>.<format>. Nothing else reaches a store, so nothing can climb out of it. A gif is never made
+# here: it may be uploaded, to be processed.
+_OBJECT_PATH = re.compile(r"[0-9]{4}/(?:0[1-9]|1[0-2])/[0-9a-f]{64}\.(?:jpg|png|webp|avif|gif)", re.ASCII)
 
 _YEAR = re.compile(r"[0-9]{4}", re.ASCII)
 _MONTH = re.compile(r"[0-9]{4}/(?:0[1-9]|1[0-2])", re.ASCII)
@@ -14,7 +17,9 @@ _MONTH = re.compile(r"[0-9]{4}/(?:0[1-9]|1[0-2])", re.ASCII)
 def check_object_path(path: str) -> str:
     """Answer `path` unchanged if it is an object's name; raises ValueError otherwise."""
     if _OBJECT_PATH.fullmatch(path) is None:
-        message = f"not an object name: {path[:120]!r}; expected YYYY/MM/<64 hex digits>.jpg, .png, .webp or .avif"
+        message = (
+            f"not an object name: {path[:120]!r}; expected YYYY/MM/<64 hex digits>.jpg, .png, .webp, .avif or .gif"
+        )
         raise ValueError(message)
     return path
 

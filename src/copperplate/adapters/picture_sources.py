@@ -151,11 +151,11 @@ class Web:
         beginning = _BEGINNING.match(raw if seen_from is None else str(address))
         if beginning is None or address.scheme not in self._schemes or not _is_host(address, beginning):
             raise SourceRefused("an address begins with https:// and a host, in the letters of ASCII")
+        if address.port is not None and not 0 < address.port < 65_536:
+            raise SourceRefused("the address has no such port")
         port = address.port or (443 if address.scheme == "https" else 80)
         if self._ports is not None and port not in self._ports:
             raise SourceRefused(f"an address has no port but {', '.join(map(str, self._ports))}")
-        if not 0 < port < 65_536:
-            raise SourceRefused("the address has no such port")
         return address
 
 

@@ -13,8 +13,10 @@ from copperplate.cli import (
     doctor,
     explain,
     importing,
+    importing_processed,
     keys,
     prices,
+    process,
     serve,
     sign,
     takedowns,
@@ -82,6 +84,8 @@ def build_parser() -> argparse.ArgumentParser:
     database.add_stats(commands)
     work.add(commands)
     importing.add(commands)
+    process.add(commands)
+    importing_processed.add(commands)
     care.add(commands)
     warm.add(commands)
     takedowns.add(commands)

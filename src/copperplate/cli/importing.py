@@ -16,7 +16,8 @@ from copperplate.cli.progress_bar import progress
 from copperplate.cli.shared import add_command, say, settings_of, with_database
 from copperplate.compose import open_services
 from copperplate.operations.import_lists import FaultyList, read_list
-from copperplate.operations.import_pictures import Ending, PictureImport
+from copperplate.operations.import_pictures import PictureImport
+from copperplate.operations.keep_pictures import Ending
 from copperplate.recipes.kinds import IMAGE
 
 if TYPE_CHECKING:

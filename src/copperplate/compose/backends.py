@@ -40,7 +40,10 @@ async def open_backend(settings: Settings) -> AsyncIterator[tuple[SqlLedger, Sto
     from copperplate.adapters.supabase.storage import SupabaseStore
 
     async with make_client() as client:
-        stores = {bucket: SupabaseStore(client, url, key, bucket) for bucket in BUCKETS}
+        stores = {
+            bucket: SupabaseStore(client, url, key, bucket, is_public=spec.is_public)
+            for bucket, spec in BUCKETS.items()
+        }
         if settings.ledger == "postgres":
             async with _open_postgres(settings) as ledger:
                 yield ledger, stores

@@ -26,7 +26,10 @@ from copperplate.http.routes import (
     objects,
     operations,
     page,
+    process,
+    process_lookups,
     statistics,
+    uploads,
     warming,
     work,
 )
@@ -93,7 +96,7 @@ def make_application(wiring: Wiring, lifespan: Lifespan[Any] | None = None) -> A
     app.state.wiring = wiring
     for routes in (
         *(health, statistics, budget, explain, operations, work),
-        *(generate, generations, batches, warming, memoji, images, objects, page),
+        *(generate, generations, batches, warming, memoji, uploads, process, process_lookups, images, objects, page),
     ):
         app.include_router(routes.router)
     problems.install(app)

@@ -93,3 +93,13 @@ def _weights(headers: Iterable[tuple[bytes, bytes]]) -> Iterator[tuple[bytes, fl
             yield name, 1.0
         elif len(given) == 1 and _WEIGHT.fullmatch(given[0]):
             yield name, float(given[0])
+
+
+def prefers_picture(headers: Iterable[tuple[bytes, bytes]]) -> bool:
+    """Whether Accept wants a picture rather than JSON: `image/*`, or a picture's media type. Without one it is JSON."""
+    weights = dict(_weights(headers))
+    picture = max((weight for name, weight in weights.items() if name.startswith(b"image/")), default=0.0)
+    named = weights.get(b"application/json", weights.get(b"application/*"))
+    if named is not None:
+        return picture > named
+    return picture > 0 and picture >= weights.get(b"*/*", 0.0)

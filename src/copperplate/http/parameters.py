@@ -21,6 +21,7 @@ MAX_NAME_CHARS: Final = 48
 MAX_QUERY_BYTES: Final = 16_384
 # Of a request's scope.
 REFUSED: Final = "copperplate.refused_parameters"
+KNOWN: Final = "copperplate.known_parameters"
 # They say who asks: no answer names them, whatever its route knows.
 CREDENTIALS: Final = frozenset({*SIGNATURE_NAMES, "key"})
 
@@ -46,12 +47,17 @@ class IgnoredParameters:
         async def naming(message: Message) -> None:
             # "route" is set by the router. What was refused was not ignored.
             if message["type"] == "http.response.start" and "route" in scope and REFUSED not in scope:
-                known = known_parameters(scope["route"])
+                known = _known(scope)
                 ignored = ignored_header(name for name in _names(scope) if name not in known)
                 message = {**message, "headers": [*message.get("headers", ()), *ignored]}
             await send(message)
 
         await self._app(scope, receive, naming)
+
+
+def note_known(scope: Scope, names: frozenset[str]) -> None:
+    """For routes whose parameters are known while the server runs: they are known beside those that are declared."""
+    scope[KNOWN] = names
 
 
 def refuse_unknown(scope: Scope) -> None:
@@ -63,7 +69,7 @@ def refuse_unknown(scope: Scope) -> None:
     scope[REFUSED] = True
     if len(scope["query_string"]) > MAX_QUERY_BYTES:
         raise InvalidQuery(f"The query is longer than {MAX_QUERY_BYTES:,} bytes. Nothing was done.")
-    names, known = _names(scope), known_parameters(scope["route"])
+    names, known = _names(scope), _known(scope)
     if unknown := [name for name in names if name not in known]:
         raise UnknownParameter(_unknown_message("parameter", unknown, known))
     _refuse_repeated(names)
@@ -72,7 +78,7 @@ def refuse_unknown(scope: Scope) -> None:
 
 def refuse_repeated(scope: Scope) -> None:
     """For routes that only read: raises `InvalidQuery` where a parameter that its route knows is given twice."""
-    known = known_parameters(scope["route"])
+    known = _known(scope)
     _refuse_repeated([name for name in _names(scope) if name in known])
 
 
@@ -86,6 +92,11 @@ def refuse_unknown_members(body: dict[str, Any], known: Iterable[str]) -> None:
 def known_parameters(route: Any) -> frozenset[str]:
     """The query parameters that a route declares, those of what it depends on included."""
     return frozenset(_declared(route.dependant)) if hasattr(route, "dependant") else frozenset()
+
+
+def _known(scope: Scope) -> frozenset[str]:
+    noted: frozenset[str] = scope.get(KNOWN, frozenset())
+    return known_parameters(scope["route"]) | noted
 
 
 def _refuse_repeated(names: list[str]) -> None:

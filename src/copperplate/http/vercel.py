@@ -28,6 +28,8 @@ logger = logging.getLogger(__name__)
 
 # A response of more than 4.5 MB fails; the caller of a larger picture is redirected to the object store.
 MAX_RESPONSE_BYTES: Final = 4_000_000
+# The platform itself answers 413 to a request of more than 4.5 MB, headers and the rest of a form included.
+MAX_FILE_BYTES: Final = 4_400_000
 # As in vercel.json; the runtime tells the true deadline of an invocation where it knows one.
 MAX_SECONDS: Final = 300.0
 # Reserved at the end of an invocation, to give leases up and flush counts.

@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import timedelta
 
-    from copperplate.model import Needs, Page
+    from copperplate.model import Needs, Page, UploadAddress
 
 
 class ObjectStore(Protocol):
@@ -55,12 +55,24 @@ class ObjectStore(Protocol):
         """
 
     def public_url(self, path: str) -> str | None:
-        """Where anyone can load the object, or None where the store has no public address."""
+        """Where anyone can load the object, or None where the store has no public address, or is a private one."""
 
     async def signed_url(self, path: str, *, valid_for: timedelta) -> str | None:
         """Where anyone who has this address can load the object for so long; None where the store has no addresses.
 
-        Raises `StoreUnavailable`, `StoreMisconfigured`.
+        Raises `ObjectMissing` where the store looks and finds none, `StoreUnavailable`, `StoreMisconfigured`.
+        """
+
+    async def upload_address(self, path: str, *, media_type: str) -> UploadAddress | None:
+        """Where anyone who has this address can store one object at that path, once; None where it has no addresses.
+
+        The bucket's own limits of size and type hold for it. Raises `StoreUnavailable`, `StoreMisconfigured`.
+        """
+
+    async def address_secret(self) -> bytes:
+        """What addresses and names of objects are signed with here: 32 bytes, the same for every process, and no other.
+
+        Raises `StoreUnavailable`.
         """
 
 

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from copperplate.access.caller import Caller
     from copperplate.access.gate import Gate
+    from copperplate.errors import CopperplateError
     from copperplate.generation.coordinator import Coordinator
     from copperplate.generation.lookup import Permit
     from copperplate.model import Entry, PictureRequest
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 
 # A lost picture is made anew; if the store loses the new one too, the store is at fault.
 FINDS: Final = 3
+_NOBODY: Final = "Nobody processes pictures here: set FAL_KEY, or COPPERPLATE_PROVIDER=painter."
 
 
 class Processing:
@@ -63,7 +65,7 @@ class Processing:
         self._gate = gate
         self._meter = request_meter
         self._clock = clock
-        self._prices = prices
+        self.prices = prices
 
     def model_for(self, operation: Operation, name: str | None = None) -> ProcessingModel:
         """The model of that name, or the first that does the operation.
@@ -72,7 +74,7 @@ class Processing:
         """
         offered = [model for model in self.models if model.operation is operation]
         if not offered:
-            raise Misconfigured("Nobody processes pictures here: set FAL_KEY, or COPPERPLATE_PROVIDER=painter.")
+            raise Misconfigured(_NOBODY)
         if name is None:
             return offered[0]
         for model in offered:
@@ -96,10 +98,22 @@ class Processing:
 
     def may_spend(self, caller: Caller) -> bool:
         """Whether this caller may have results made at all, whatever budgets say: else nothing of theirs is decoded."""
+        return bool(self.models) and self._denial_of(caller) is None
+
+    def require_may_spend(self, caller: Caller) -> None:
+        """Raises why this caller may not have results made, and `Misconfigured` where nobody makes any."""
         if not self.models:
-            return False
+            raise Misconfigured(_NOBODY)
+        if (denial := self._denial_of(caller)) is not None:
+            raise denial
+
+    def _denial_of(self, caller: Caller) -> CopperplateError | None:
         nothing = processed_request(processed_recipe("0" * 64, self.models[0], {}))
-        return self._gate.permit(caller, nothing).denial is None
+        return self._gate.permit(caller, nothing).denial
+
+    def credits_for(self, operation: Operation, caller: Caller) -> int:
+        """What an operation costs this caller in credits; 0 where budgets pay."""
+        return 0 if caller.key is not None or caller.user is None else self.prices.get(operation, 0)
 
     async def find(
         self, request: PictureRequest, source: Source, caller: Caller, *, within_seconds: float | None
@@ -161,8 +175,8 @@ class Processing:
         raise StoreUnavailable("the object store loses objects")
 
     def _permit_of(self, request: PictureRequest, caller: Caller) -> tuple[Permit, Charge | None]:
-        price = self._prices.get(Operation(str(request.recipe["operation"])), 0)
-        if price == 0 or caller.key is not None or caller.user is None:
+        price = self.credits_for(Operation(str(request.recipe["operation"])), caller)
+        if price == 0 or caller.user is None:
             return self._gate.permit(caller, request), None
         return self._gate.permit_with_credits(caller, request), Charge(user=caller.user.id, credits=price)
 

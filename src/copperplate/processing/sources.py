@@ -11,6 +11,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Final
 from uuid import uuid4
 
+from copperplate.access.object_tokens import is_upload_of
 from copperplate.access.owners import owner_of
 from copperplate.access.visibility import may_see
 from copperplate.denials import TakenDown
@@ -21,7 +22,7 @@ from copperplate.processing.fetches import Fetches
 from copperplate.recipes.kinds import KINDS, PROCESSED
 from copperplate.recipes.objects import object_path
 from copperplate.recipes.processed import source_of, with_source
-from copperplate.source_errors import SourceNotFetched, SourceUnknown
+from copperplate.source_errors import InvalidParameter, SourceNotFetched, SourceUnknown
 from copperplate.source_pictures import KeptInput, Parent, SourcePicture
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
     from copperplate.model import Entry, PictureRequest
     from copperplate.ports import Cleaner, Clock, CreditLedger, KeptPictures, Ledger, ObjectStore, SourcePictures
     from copperplate.ports.sources import PictureSource
-    from copperplate.source_pictures import KnownSource
+    from copperplate.source_pictures import Crop, KnownSource
 
     class SourceLedger(Ledger, CreditLedger, KeptPictures, SourcePictures, Protocol):
         """The ports of the ledger that sources need."""
@@ -41,6 +42,10 @@ if TYPE_CHECKING:
 # So long a provider may load an input by its address: queues are longer than calls.
 ADDRESS_VALID: Final = timedelta(hours=1)
 _UNKNOWN: Final = "No such picture is known here, or it is not for you to process. Send the file itself."
+_NO_PARENT: Final = "No such parent is known here, or it is not for you to see. Send the file without it."
+_NO_UPLOAD: Final = (
+    "Nothing was uploaded there, or not by you, or it is more than a day old. Ask for a new address, or send the file."
+)
 _NO_ADDRESSES: Final = "Pictures are not fetched by address here (COPPERPLATE_PROCESS_URLS). Send the file itself."
 _GONE: Final = "The bytes of this picture are not here any more. Send the file itself."
 
@@ -108,7 +113,7 @@ class Sources:
         )
         return self._source(picture, owner, None, _in_memory(_always(clean)))
 
-    async def of_url(self, url: str, caller: Caller) -> Source:
+    async def of_url(self, url: str, caller: Caller, *, parent: Parent | None = None) -> Source:
         """The picture at an https address, as if its bytes were sent: only they tell which picture it is.
 
         Whoever may have nothing made must not come here: what is fetched is not free. Raises `SourceNotFetched`, what
@@ -116,7 +121,7 @@ class Sources:
         """
         if self._fetches is None:
             raise SourceNotFetched(_NO_ADDRESSES)
-        return await self.of_bytes(await self._fetches.fetch(url, caller), caller)
+        return await self.of_bytes(await self._fetches.fetch(url, caller), caller, parent=parent)
 
     async def of_kept(self, name: str, caller: Caller) -> Source:
         """A picture that is kept here, by its key or another of its names; nothing is uploaded.
@@ -143,6 +148,36 @@ class Sources:
         owner = owner_of(caller)
         known = await self._ledger.find_source(entry.digest, owner=owner)
         return self._source(picture, owner, known, self._kept_entry(entry))
+
+    async def parent_of(self, name: str, caller: Caller, crop: Crop | None = None) -> Parent:
+        """The kept picture that somebody's file comes from, by its key or another of its names.
+
+        Raises `SourceUnknown` where there is none that this caller may see, `InvalidParameter` for a rectangle outside.
+        """
+        kept = await self._ledger.find_kept(name)
+        if kept is None or not await may_see(self._ledger, kept.kind, kept.generation_key, caller):
+            raise SourceUnknown(_NO_PARENT)
+        if crop is not None and (crop.left + crop.width > kept.size.width or crop.top + crop.height > kept.size.height):
+            raise InvalidParameter(f"The crop lies outside of its parent, which is {kept.size} px.")
+        return Parent(generation_key=kept.generation_key, crop=crop)
+
+    async def of_upload(
+        self, path: str, caller: Caller, *, parent: Parent | None = None, may_decode: bool = True
+    ) -> Source:
+        """The picture that this caller uploaded under a name that was handed out to them; a cleanup removes it later.
+
+        Its bytes are judged as if they were sent. Raises `SourceUnknown` for every other name alike, and what
+        `of_bytes` and the store raise.
+        """
+        owner = owner_of(caller)
+        # Another's upload costs no look at the store: what it costs tells nothing of whether it is there.
+        if owner is None or not is_upload_of(owner, path, await self.store.address_secret()):
+            raise SourceUnknown(_NO_UPLOAD)
+        try:
+            body = await self.store.get(path)
+        except ObjectMissing:
+            raise SourceUnknown(_NO_UPLOAD) from None
+        return await self.of_bytes(body, caller, parent=parent, may_decode=may_decode)
 
     async def of_wish(self, digest: str) -> InputPicture:
         """The input of a wish, from the clean copy that was stored with it. Raises `SourceUnknown`, `TakenDown`."""
@@ -253,7 +288,10 @@ def _always(clean: CleanPicture) -> Callable[[], Awaitable[CleanPicture]]:
 
 
 async def _address_in(store: ObjectStore, path: str) -> str | None:
-    return await store.signed_url(path, valid_for=ADDRESS_VALID)
+    try:
+        return await store.signed_url(path, valid_for=ADDRESS_VALID)
+    except ObjectMissing:  # reading it tells what to do about that
+        return None
 
 
 async def _whole(store: ObjectStore, path: str, digest: str) -> bytes:

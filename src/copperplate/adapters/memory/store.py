@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import secrets
 from typing import TYPE_CHECKING
 
-from copperplate.adapters.object_paths import check_body, check_object_path
+from copperplate.adapters.object_paths import SECRET_BYTES, check_body, check_object_path
 from copperplate.adapters.system_clock import SystemClock
 from copperplate.errors import ObjectConflict, ObjectMissing
 from copperplate.model import Page, StoredObject
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime, timedelta
 
-    from copperplate.model import Needs
+    from copperplate.model import Needs, UploadAddress
     from copperplate.ports import Clock
 
 
@@ -25,6 +26,7 @@ class MemoryStore:
         self._clock = clock or SystemClock()
         self._stored_at: dict[str, datetime] = {}
         self._objects: dict[str, bytes] = {}
+        self._secret = secrets.token_bytes(SECRET_BYTES)
 
     async def check(self, needs: Needs) -> None:
         """Nothing is in the way."""
@@ -78,3 +80,12 @@ class MemoryStore:
         """None: memory has no address."""
         check_object_path(path)
         return None
+
+    async def upload_address(self, path: str, *, media_type: str) -> UploadAddress | None:
+        """None: memory has no address."""
+        check_object_path(path)
+        return None
+
+    async def address_secret(self) -> bytes:
+        """Random, as long as the store lives."""
+        return self._secret

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import hmac
 import itertools
 import json
 import secrets
@@ -19,9 +20,10 @@ from copperplate.adapters.service_calls import call_service
 from copperplate.adapters.supabase.bucket import BucketTerms, Terms
 from copperplate.adapters.supabase.faults import marks_of, refusal, trouble
 from copperplate.adapters.supabase.http import key_headers
+from copperplate.adapters.supabase.upload_tokens import expiry_in
 from copperplate.errors import CopperplateError, ObjectConflict, ObjectMissing, StoreMisconfigured, StoreUnavailable
 from copperplate.imaging.header import MAX_BODY_BYTES
-from copperplate.model import Needs, Page, PictureFormat, StoredObject
+from copperplate.model import Needs, Page, PictureFormat, StoredObject, UploadAddress
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -37,6 +39,8 @@ PAUSE_SECONDS: Final = 0.2
 CHECK_SECONDS: Final = 5.0  # a look at the bucket, repeats included
 # What browsers and a CDN may keep after a purge: as long as what we answer ourselves.
 MAX_AGE_SECONDS: Final = "3600"
+# As long as a signed address is good that we hand out.
+PRIVATE_MAX_AGE_SECONDS: Final = "600"
 BATCH_PATHS: Final = 100  # Storage takes up to 1,000
 PAGE_ROWS: Final = 1_000
 REFUSAL_BYTES: Final = 16 * 1024  # a refusal is a short JSON object; a page of HTML need not be read
@@ -47,7 +51,8 @@ T = TypeVar("T")
 class SupabaseStore:
     """Objects in a bucket of Supabase Storage.
 
-    `client` is shared and stays open; whatever its own timeouts, no call takes longer than `seconds`.
+    `client` is shared and stays open; whatever its own timeouts, no call takes longer than `seconds`. Where it is not
+    to be public, it has no public addresses, whatever the bucket's settings say.
     `key` is the project's secret key, or the legacy one of service_role: any other sees only a part.
     Storage looks before it writes, not while: of two writers of other bytes at the same moment both
     may succeed, and the later one stays. Our names contain the digest, so there are no such two.
@@ -60,9 +65,13 @@ class SupabaseStore:
         key: str,
         bucket: str,
         *,
+        is_public: bool = True,
         seconds: float = CALL_SECONDS,
     ) -> None:
         self.bucket = bucket
+        self._is_public = is_public
+        self._max_age_seconds = MAX_AGE_SECONDS if is_public else PRIVATE_MAX_AGE_SECONDS
+        self._secret = hmac.digest(key.encode(), b"copperplate addresses v1", "sha256")
         self._client = client
         self._url = f"{supabase_url.rstrip('/')}/storage/v1"
         self._headers = key_headers(key)
@@ -169,7 +178,7 @@ class SupabaseStore:
     def public_url(self, path: str) -> str | None:
         """See `ObjectStore.public_url`; None once the bucket is known to be private."""
         check_object_path(path)
-        is_private = self._terms.known is not None and not self._terms.known.is_public
+        is_private = not self._is_public or (self._terms.known is not None and not self._terms.known.is_public)
         return None if is_private else f"{self._url}/object/public/{self.bucket}/{path}"
 
     async def signed_url(self, path: str, *, valid_for: timedelta) -> str | None:
@@ -180,6 +189,16 @@ class SupabaseStore:
             lambda: self._ask(lambda storage: storage.from_(self.bucket).create_signed_url(path, seconds))
         )
         return str(signed["signedURL"])
+
+    async def upload_address(self, path: str, *, media_type: str) -> UploadAddress | None:
+        """See `ObjectStore.upload_address`: signed by Storage, which says in its token until when it is good."""
+        check_object_path(path)
+        url, expires_at = await self._call(lambda: self._sign_upload(path))
+        return UploadAddress(url=url, headers={"content-type": media_type}, expires_at=expires_at)
+
+    async def address_secret(self) -> bytes:
+        """Derived from the project's key, which every process has and nobody else."""
+        return self._secret
 
     async def _confirm_rights(self) -> None:
         """Raise `StoreMisconfigured` unless Storage shows us the bucket: to others it calls every object missing."""
@@ -216,8 +235,12 @@ class SupabaseStore:
         return True
 
     async def _upload(self, path: str, body: bytes, media_type: str) -> None:
-        options: FileOptions = {"content-type": media_type, "cache-control": MAX_AGE_SECONDS, "x-upsert": "false"}
+        options: FileOptions = {"content-type": media_type, "cache-control": self._max_age_seconds, "x-upsert": "false"}
         await self._ask(lambda storage: storage.from_(self.bucket).upload(path, body, options))
+
+    async def _sign_upload(self, path: str) -> tuple[str, datetime]:
+        signed = await self._ask(lambda storage: storage.from_(self.bucket).create_signed_upload_url(path))
+        return signed["signed_url"], expiry_in(signed["token"])
 
     async def _remove(self, paths: list[str]) -> frozenset[str]:
         rows = await self._ask(lambda storage: storage.from_(self.bucket).remove(paths))
@@ -270,12 +293,15 @@ class SupabaseStore:
         """The answer of storage3."""
         from storage3 import AsyncStorageClient
         from storage3.exceptions import StorageApiError
+        from storage3.utils import StorageException
 
         storage = AsyncStorageClient(f"{self._url}/", self._headers, http_client=self._client)
         try:
             return await question(storage)
         except StorageApiError as error:
             raise _Refused(*refusal(self.bucket, error.code, error.status)) from error
+        except StorageException as error:
+            raise _Refused(*refusal(self.bucket)) from error
 
 
 def _is_picture(headers: Mapping[str, str]) -> bool:

@@ -1,0 +1,187 @@
+"""`GET /api/process…`: what can be done here, and which results of a picture are stored. Nothing is made.
+
+Whether there is a result is told to everybody; its address and bytes only to those who had the picture's bytes: a hash
+is not a password.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from fastapi import APIRouter, Depends, Request, Response
+
+from copperplate.access.owners import owner_of
+from copperplate.access.visibility import may_see
+from copperplate.denials import TakenDown
+from copperplate.errors import NotFound
+from copperplate.http.addresses import private_address
+from copperplate.http.api import preflight
+from copperplate.http.callers import caller_of
+from copperplate.http.dependencies import PROBLEMS, ServicesDep, no_store
+from copperplate.http.negotiation import prefers_picture
+from copperplate.http.openapi import FOR_ANYBODY
+from copperplate.http.parameters import note_known
+from copperplate.http.process_offers import operations_answer
+from copperplate.http.process_requests import MODEL, known_names, operation_named, read_query
+from copperplate.http.processed_answers import picture_answer, told_of_entry, told_of_request
+from copperplate.http.schemas.process import KnownPicture, KnownResult, KnownUrls, OperationsAnswer
+from copperplate.model import Gone, Hit, Outcome, PictureRequest
+from copperplate.recipes.kinds import PROCESSED
+from copperplate.recipes.objects import original_key
+from copperplate.recipes.processed import AS_MADE, UNKNOWN_SIZE, processed_recipe, processed_request, read_digest
+from copperplate.source_pictures import Operation
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from copperplate.access.caller import Caller
+    from copperplate.model import Entry
+    from copperplate.services import Services
+    from copperplate.source_pictures import ProcessedResult
+
+PATH: Final = "/api/process"
+PREFLIGHT: Final = preflight("GET, HEAD, POST", "content-type", "idempotency-key", "prefer", "x-api-key")
+_NONE: Final = "No such result of this picture is stored. Send the picture to have it made."
+
+router = APIRouter(dependencies=[Depends(no_store)])
+
+
+@router.get(PATH, responses=PROBLEMS, tags=["process"], openapi_extra=FOR_ANYBODY)
+@router.head(PATH, include_in_schema=False)
+async def list_operations(services: ServicesDep) -> OperationsAnswer:
+    """What can be done to pictures here: operations, their models with parameters and prices, and what is taken."""
+    return operations_answer(services)
+
+
+@router.get(f"{PATH}/{{sha256}}", responses=PROBLEMS, tags=["process"], openapi_extra=FOR_ANYBODY)
+@router.head(f"{PATH}/{{sha256}}", include_in_schema=False)
+async def look_at_picture(sha256: str, request: Request, services: ServicesDep) -> KnownPicture:
+    """Which results of a picture are stored, by the SHA-256 of its bytes; 404 where none is.
+
+    `urls` are for those who had the bytes: the newest result of each operation.
+    """
+    caller = await caller_of(request.scope, services)
+    digest = read_digest(sha256)
+    results = await services.ledger.find_results(digest)
+    if not results:
+        raise NotFound(_NONE)
+    urls = None
+    if await _is_owner(digest, caller, services):
+        results, urls = await _verified(results, request, services)
+    done = {result.operation.result_name for result in results}
+    return KnownPicture(
+        success=True,
+        image_hash=digest,
+        timestamp=max(result.created_at for result in results),
+        urls=urls,
+        **{operation.result_name: operation.result_name in done for operation in Operation},
+    )
+
+
+@router.get(
+    f"{PATH}/{{operation}}/{{sha256}}",
+    responses={200: {"model": KnownResult}, **PROBLEMS},
+    tags=["process"],
+    openapi_extra=FOR_ANYBODY,
+)
+@router.head(f"{PATH}/{{operation}}/{{sha256}}", include_in_schema=False)
+async def look_at_result(operation: str, sha256: str, request: Request, services: ServicesDep) -> Response:
+    """One result of a picture, by the SHA-256 of its bytes, `model` and its parameters; 404 where none is stored.
+
+    Those who had the bytes are told its address, or answered with the picture where `Accept` prefers one.
+    """
+    asked = _request_of(operation_named(operation), read_digest(sha256), request, services)
+    caller = await caller_of(request.scope, services)
+    told = told_of_request(asked)
+    if not await may_see(services.ledger, PROCESSED.name, asked.generation_key, caller):
+        await _require_stored(asked, services)
+        return _json(KnownResult(exists=True, **told))
+    entry = await services.processing.look(asked)
+    if entry is None:
+        raise NotFound(_NONE)
+    _count(asked, entry, services)
+    if prefers_picture(request.scope["headers"]):
+        return await picture_answer(request.scope, services, asked, entry, Outcome.HIT)
+    return _json(KnownResult(exists=True, **told, **await told_of_entry(request.scope, services, entry)))
+
+
+@router.post(f"{PATH}/{{sha256}}", include_in_schema=False)
+async def refuse_operation(sha256: str) -> Response:
+    """Raises `NotFound`: operations have routes of their own, before this one."""
+    operation_named(sha256)
+    raise NotFound
+
+
+@router.options(PATH, include_in_schema=False)
+@router.options(f"{PATH}/{{sha256}}", include_in_schema=False)
+@router.options(f"{PATH}/{{operation}}/{{sha256}}", include_in_schema=False)
+async def answer_preflight() -> Response:
+    """Any origin may ask: neither key nor token is a cookie, which a browser would add by itself."""
+    return Response(status_code=204, headers=PREFLIGHT)
+
+
+def _request_of(operation: Operation, digest: str, request: Request, services: Services) -> PictureRequest:
+    known = known_names(services.processing.models, with_new=False)
+    note_known(request.scope, known)
+    said = dict(read_query(request.scope["query_string"], known))
+    model = services.processing.model_for(operation, said.pop(MODEL, None))
+    return processed_request(processed_recipe(digest, model, said))
+
+
+async def _is_owner(digest: str, caller: Caller, services: Services) -> bool:
+    owner = owner_of(caller)
+    known = None if owner is None else await services.ledger.find_source(digest, owner=owner)
+    return known is not None and known.is_owned
+
+
+async def _require_stored(asked: PictureRequest, services: Services) -> None:
+    match await services.ledger.peek(asked.generation_key, asked.rendition_key):
+        case Hit():
+            return
+        case Gone():
+            raise TakenDown
+        case _:
+            raise NotFound(_NONE)
+
+
+async def _verified(
+    results: Sequence[ProcessedResult], request: Request, services: Services
+) -> tuple[list[ProcessedResult], KnownUrls]:
+    """The newest of each operation whose object is there, with their addresses; `NotFound` where none is."""
+    kept: dict[Operation, ProcessedResult] = {}
+    urls: dict[str, str] = {}
+    for result in results:
+        if result.operation in kept:
+            continue
+        asked = _request_of_result(result)
+        if (entry := await services.processing.look(asked)) is None:
+            continue
+        _count(asked, entry, services)
+        kept[result.operation] = result
+        urls[result.operation.result_name], _ = await private_address(request.scope, services, entry)
+    if not kept:
+        raise NotFound(_NONE)
+    return list(kept.values()), KnownUrls(**urls)
+
+
+def _request_of_result(result: ProcessedResult) -> PictureRequest:
+    """Its settings are in its key alone: enough to look it up, and to count it."""
+    recipe = {"kind": PROCESSED.name, "model": result.model}
+    key = original_key(result.generation_key)
+    return PictureRequest(
+        kind=PROCESSED.name,
+        recipe=recipe,
+        generation_key=result.generation_key,
+        rendition_key=key,
+        rendition=AS_MADE,
+        canvas=UNKNOWN_SIZE,
+    )
+
+
+def _count(asked: PictureRequest, entry: Entry, services: Services) -> None:
+    """A hit, as one that waited for nothing."""
+    services.request_meter.count(asked, Outcome.HIT, size_bytes=entry.size_bytes, seconds=0.0)
+
+
+def _json(answer: KnownResult) -> Response:
+    return Response(answer.model_dump_json(), media_type="application/json")

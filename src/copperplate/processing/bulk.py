@@ -1,0 +1,160 @@
+"""Many pictures processed for the owner: each looked up by the digest of its bytes first, and made where it is missing.
+
+A stored result is fetched, and nothing is decoded for it.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TYPE_CHECKING, Protocol
+
+from copperplate.access.caller import THE_OWNER
+from copperplate.errors import CopperplateError, InvalidRequest, Misconfigured, ObjectMissing, Unavailable
+from copperplate.generation.digests import digest_of
+from copperplate.model import Outcome, PictureFormat
+from copperplate.ports.sources import SourceRefused
+from copperplate.recipes.processed import processed_recipe, processed_request
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from copperplate.access.gate import Gate
+    from copperplate.model import Entry, PictureRequest
+    from copperplate.ports.sources import PictureSource
+    from copperplate.processing.service import Processing
+    from copperplate.processing_models import ProcessingModel
+    from copperplate.serving.request_meter import RequestMeter
+
+
+class Ending(StrEnum):
+    """What became of one picture."""
+
+    CACHED = "cached"  # its result was stored before, or was made for somebody else meanwhile
+    MADE = "made"  # in a dry run: would be
+    UNCHANGED = "unchanged"  # its result lies where it would be written
+    LEFT_OUT = "left_out"  # the money that was allowed does not pay it
+    FAILED = "failed"
+
+
+class OutputExists(InvalidRequest, code="output_exists", title="Something else lies where the result would be written"):
+    """Another file has the name of the result, and nobody said that it may be replaced."""
+
+
+class OutputNotWritten(InvalidRequest, code="output_not_written", title="The result cannot be written"):
+    """The result is stored, and the file that it should be written to cannot be."""
+
+
+class Results(Protocol):
+    """Where results are written, by the names of what they are made from."""
+
+    async def digests(self, name: str) -> Mapping[PictureFormat, str]:
+        """The SHA-256 of each file that may be the result of that one, by its format. Raises `OutputNotWritten`."""
+
+    async def write(self, name: str, body: bytes, form: PictureFormat) -> None:
+        """Write a result whole, or not at all. Raises `OutputExists`, `OutputNotWritten`."""
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class BulkProcessing:
+    """One run of one operation. `done` is told of each picture, and of its fault where there is one.
+
+    `max_micro_usd` is what may be booked in all, in millionths of a dollar; None leaves it to the budgets.
+    """
+
+    processing: Processing
+    gate: Gate
+    meter: RequestMeter
+    files: PictureSource
+    results: Results
+    model: ProcessingModel
+    parameters: Mapping[str, str]
+    done: Callable[[str, str | None], None]
+    may_replace: bool = False
+    is_dry_run: bool = False
+    max_micro_usd: int | None = None
+    endings: Counter[Ending] = field(default_factory=Counter)
+    faults: list[tuple[str, str, str]] = field(default_factory=list)
+    # What results may be booked at, by their keys: two files of the same bytes are one result.
+    allowed: dict[str, int] = field(default_factory=dict)
+    made: set[str] = field(default_factory=set)
+
+    @property
+    def booked_micro_usd(self) -> int:
+        """What the results that were made are booked at, or would be."""
+        return sum(amount for key, amount in self.allowed.items() if key in self.made)
+
+    async def process(self, name: str) -> None:
+        """One picture, to the end. A fault of its own is told and passed over.
+
+        Raises `Unavailable` and `Misconfigured` where the ledger, the store or a setting is at fault.
+        """
+        try:
+            ending = await self._process(name)
+        except (Unavailable, Misconfigured):
+            raise
+        except SourceRefused as refused:
+            self._fail(name, "unreadable", str(refused))
+        except CopperplateError as error:
+            self._fail(name, error.code, str(error))
+        else:
+            self.endings[ending] += 1
+            self.done(name, None)
+
+    def _fail(self, name: str, code: str, message: str) -> None:
+        self.endings[Ending.FAILED] += 1
+        self.faults.append((name, code, message))
+        self.done(name, f"{message} [{code}]")
+
+    async def _process(self, name: str) -> Ending:
+        body = await self.files.read(name)
+        present = await self.results.digests(name)
+        recipe = processed_recipe(await digest_of(body), self.model, self.parameters)
+        request = processed_request(recipe)
+        entry = await self.processing.look(request)
+        if entry is not None and present.get(PictureFormat(entry.format)) == entry.digest:
+            return Ending.UNCHANGED
+        if present and not self.may_replace:
+            raise OutputExists("Its result, or something else of that name, is there. --force replaces it.")
+        if entry is None:
+            return await self._make(name, body)
+        if not self.is_dry_run:
+            self.meter.count(request, Outcome.HIT, size_bytes=entry.size_bytes, seconds=0.0)
+            await self._write(name, entry)
+        return Ending.CACHED
+
+    async def _make(self, name: str, body: bytes) -> Ending:
+        source = await self.processing.sources.of_bytes(body, THE_OWNER)
+        request = self.processing.request_for(source, self.model, self.parameters)
+        key = request.generation_key
+        if not self._allows(request):
+            return Ending.LEFT_OUT
+        if self.is_dry_run:
+            is_first = key not in self.made
+            self.made.add(key)
+            return Ending.MADE if is_first else Ending.CACHED
+        found = await self.processing.wait_for(request, THE_OWNER)
+        is_made = found.outcome is Outcome.GENERATED
+        if is_made:
+            self.made.add(key)
+        await self._write(name, found.entry, found.body)
+        return Ending.MADE if is_made else Ending.CACHED
+
+    def _allows(self, request: PictureRequest) -> bool:
+        """Whether the money that is allowed pays this one as well."""
+        spending = self.gate.permit_of_owner(request).spending
+        amount = 0 if spending is None else spending.amount_micro_usd
+        allowed = self.allowed | {request.generation_key: amount}
+        if self.max_micro_usd is not None and sum(allowed.values()) > self.max_micro_usd:
+            return False
+        self.allowed = allowed
+        return True
+
+    async def _write(self, name: str, entry: Entry, body: bytes | None = None) -> None:
+        if body is None:
+            try:
+                body = await self.processing.sources.store.get(entry.path)
+            except ObjectMissing:
+                raise OutputNotWritten("The result was removed at this moment. Run the command again.") from None
+        await self.results.write(name, body, PictureFormat(entry.format))
