@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 QUICK: Final = ("cmyk.jpg", "alpha.webp", "alpha.avif")
 HOW: Final = (
     "Each in a process of its own, one thread: the largest of its format and mode that is taken, on its side and with a"
-    " profile where the format has such. Memory: peak of resident memory above what it was before, the file included."
+    " profile where the format has such. Time: of the processor. Memory: peak of resident memory above what it was"
+    " before, the file included."
 )
 
 

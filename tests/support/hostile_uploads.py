@@ -113,9 +113,15 @@ def avif_of_code(width: int, height: int) -> bytes:
     # A still picture with a reduced header, level 0, and sizes in 16 bits; then what follows is of no matter.
     bits = "000" + "11" + "00000" + "1111" * 2 + f"{width - 1:016b}{height - 1:016b}" + "0" * 14
     header = int(bits, 2).to_bytes(8, "big")
+    return _avif_with_code(lambda _, frame: bytes((len(header),)) + header + frame)
+
+
+def _avif_with_code(change: Callable[[bytes, bytes], bytes]) -> bytes:
+    """An avif with other code in place of its sequence header and frame, each behind its type."""
     body = whole("AVIF")
     place = body.index(b"\x12\0\x0a", body.index(b"mdat"))
-    code = b"\x12\0\x0a" + bytes((len(header),)) + header + body[place + 4 + body[place + 3] :]
+    frame = place + 4 + body[place + 3]
+    code = b"\x12\0\x0a" + change(body[place + 3 : frame], body[frame:])
     # The list of items says how long it is.
     was, now = struct.pack(">I", len(body) - place), struct.pack(">I", len(code))
     return body[:place].replace(was, now, 1) + code
@@ -158,6 +164,8 @@ def _films(_: random.Random) -> Iterator[tuple[str, bytes, Outcome]]:
     )
     for frames in (2, 3):
         yield f"avif of {frames} frames", avif_film(frames), PictureTooLarge
+    yield "avif whose picture is two", _avif_with_code(lambda head, frame: head + frame + frame), PictureTooLarge
+    yield "avif that is written anew", _avif_with_code(lambda head, frame: head + frame), None
     for frames in (1, 2, 1_000):
         yield f"gif of {frames} frames", gif_film(frames), None
     for frames in (1_001, 2_000):
@@ -245,6 +253,9 @@ def _cut(dice: random.Random) -> Iterator[tuple[str, bytes, Outcome]]:
             yield f"{form} cut at {tenth}/10", body[: len(body) * tenth // 10], InvalidPicture
         cut = dice.randrange(40, len(body) * 9 // 10)
         yield f"{form} cut at {cut}", body[:cut], InvalidPicture
+    for name, code in {"ends early": b"\x02\x44\x0a", "never ends": b"\x02\x44\0", "clears": b"\x02\x24\x49"}.items():
+        gif = b"GIF89a\x10\0\x10\0\x80\0\0" + bytes(range(6)) + b",\0\0\0\0\x10\0\x10\0\0" + code[:1]
+        yield f"gif whose code {name}", gif + b"\x02" + code[1:] + b"\0;", InvalidPicture
     for form in ("JPEG", "PNG", "WEBP"):
         for way, body in damaged(encoded(scene(96), form), form).items():
             yield f"{form}: {way}", body, InvalidPicture
