@@ -5,4 +5,5 @@ select
     cron.schedule('copperplate-sweep', '*/10 * * * *', 'select public.sweep_generations(100)') as sweep,
     cron.schedule('copperplate-cleanup', '17 * * * *', 'select public.cleanup_old_cache_entries()') as cleanup,
     cron.schedule('copperplate-memoji', '32 * * * *', 'select public.cleanup_old_memoji()') as memoji,
+    cron.schedule('copperplate-processed', '40 * * * *', 'select public.cleanup_old_processed_images()') as processed,
     cron.schedule('copperplate-failures', '47 * * * *', 'select public.cleanup_old_generation_status()') as failures;

@@ -782,24 +782,29 @@ select pg_temp.apply_migration('20261120000345', 'create_takedowns', array[
 $statement$-- Pictures that must not be served, and never be made again. A tombstone outlives everything of its generation, and no
 -- cleanup removes it: only lift_takedown does.
 create table copperplate.takedowns (
-    -- The generation's key. That of a picture (a rendition's) where nothing was known of it when it was taken down.
+    -- The generation's key. That of a picture (a rendition's) where nothing was known of it when it was taken down. Of
+    -- bytes that nothing may be made of: their digest.
     generation_key text not null,
     -- As the owner named it: a takedown is lifted by this key, too.
     asked_key text not null,
+    -- The tombstone that took this one with it, and is lifted with it; null where the owner named this one.
+    follows_key text,
     reason text,
     created_at timestamptz not null,
     constraint takedowns_pkey primary key (generation_key),
     constraint takedowns_generation_key_is_sha256 check (generation_key ~ '^[0-9a-f]{64}$'),
     constraint takedowns_asked_key_is_sha256 check (asked_key ~ '^[0-9a-f]{64}$'),
+    constraint takedowns_follows_another check (follows_key ~ '^[0-9a-f]{64}$' and follows_key <> generation_key),
     constraint takedowns_reason_is_short check (length(reason) between 1 and 500)
 )$statement$,
+$statement$create index takedowns_follows_idx on copperplate.takedowns (follows_key) where follows_key is not null$statement$,
 $statement$comment on table copperplate.takedowns is
 'Tombstones: one row per picture that is answered 410 and never generated again.
 Row-level security is on without a policy: only service_role and the owner see rows.'$statement$,
 $statement$comment on column copperplate.takedowns.reason is 'For the owner; no caller is told.'$statement$,
 $statement$alter table copperplate.takedowns enable row level security$statement$,
 $statement$revoke all on table copperplate.takedowns from public, anon, authenticated, service_role$statement$,
-$statement$grant select, insert, delete on table copperplate.takedowns to service_role$statement$,
+$statement$grant select, insert, update, delete on table copperplate.takedowns to service_role$statement$,
 $statement$create function copperplate.is_taken_down(p_generation_key text, p_rendition_key text default null)
 returns boolean
 language sql
@@ -824,7 +829,17 @@ security invoker
 set search_path = ''
 as $$
 begin
-    if not copperplate.is_taken_down(p_generation_key, p_rendition_key) then
+    if
+        not copperplate.is_taken_down(p_generation_key, p_rendition_key)
+        -- Or what it is made from, whose takedown did not see this one yet.
+        and not exists (
+            select from public.generation_status as g
+            where
+                g.prompt_hash = p_generation_key
+                and g.kind = 'processed'
+                and copperplate.source_is_taken_down(g.recipe ->> 'source')
+        )
+    then
         return false;
     end if;
     -- A rendition's key was taken down while nothing was known of it: here its generation is.
@@ -846,7 +861,7 @@ $statement$comment on function copperplate.enforce_takedown(text, text) is
 objects and reservations. A tombstone of the rendition alone becomes one of its generation.'$statement$,
 $statement$revoke all on function copperplate.enforce_takedown(text, text) from public, anon, authenticated$statement$,
 $statement$grant execute on function copperplate.enforce_takedown(text, text) to service_role$statement$,
-$statement$create function copperplate.remove_taken_down(p_generation_key text)
+$statement$create function copperplate.remove_taken_down(p_generation_key text, p_descendants text[])
 returns jsonb
 language plpgsql
 volatile
@@ -855,6 +870,7 @@ set search_path = ''
 as $$
 declare
     v_now timestamptz := copperplate.clock();
+    v_keys text[] := array[p_generation_key] || p_descendants;
     v_is_placed integer;
     v_counts jsonb;
 begin
@@ -871,38 +887,86 @@ begin
     on conflict (prompt_hash) do nothing;
     get diagnostics v_is_placed = row_count;
 
-    -- Generation first, then entries: the one lock order.
-    perform from public.generation_status as g where g.prompt_hash = p_generation_key for update;
+    -- Generations first, then entries: the one lock order.
+    perform from public.generation_status as g
+    where g.prompt_hash = any(v_keys)
+    order by g.prompt_hash
+    for update;
     select
         jsonb_build_object(
-            'generations', 1 - v_is_placed,
+            'generations', cardinality(v_keys) - v_is_placed,
+            'descendants', cardinality(p_descendants),
             -- What people are shown, which is the original itself of some kinds.
             'images', count(*) filter (where e.is_shown),
             'bytes', coalesce(sum(e.file_size), 0)
         )
     into v_counts
     from copperplate.cache_entries as e
-    where e.generation_key = p_generation_key;
-    delete from public.generation_status as g where g.prompt_hash = p_generation_key;
+    where e.generation_key = any(v_keys);
+    delete from public.generation_status as g where g.prompt_hash = any(v_keys);
+    perform pg_notify('copperplate', k.key) from unnest(v_keys) as k (key);
 
     -- Those of an earlier call, too, while the store may still have them: taking down again goes on where it failed.
     return v_counts || jsonb_build_object(
-        'keys', array[p_generation_key],
+        'keys', v_keys,
         'objects', coalesce(
             (
                 select jsonb_agg(jsonb_build_array(d.bucket, d.path) order by d.id)
                 from copperplate.discarded_objects as d
-                where d.generation_key = p_generation_key
+                where
+                    d.generation_key = any(v_keys)
+                    or d.generation_key in (
+                        select t.generation_key from copperplate.takedowns as t where t.follows_key = p_generation_key
+                    )
             ),
             '[]'
         )
     );
 end;
 $$$statement$,
-$statement$comment on function copperplate.remove_taken_down(text) is
-'Remove a generation that has its tombstone, an election under way included; answers counts, its key and its objects.'$statement$,
-$statement$revoke all on function copperplate.remove_taken_down(text) from public, anon, authenticated$statement$,
-$statement$grant execute on function copperplate.remove_taken_down(text) to service_role$statement$,
+$statement$comment on function copperplate.remove_taken_down(text, text[]) is
+'Remove a generation that has its tombstone, an election under way included, and its descendants; answers counts, their
+keys and objects.'$statement$,
+$statement$revoke all on function copperplate.remove_taken_down(text, text[]) from public, anon, authenticated$statement$,
+$statement$grant execute on function copperplate.remove_taken_down(text, text[]) to service_role$statement$,
+$statement$create function copperplate.find_to_take_down(p_key text, out what text, out generation_key text)
+language plpgsql
+stable
+security invoker
+set search_path = ''
+as $$
+begin
+    select 'generation', g.prompt_hash into what, generation_key
+    from public.generation_status as g
+    where g.prompt_hash = p_key;
+    if generation_key is null then
+        -- People hold the key of a picture: X-Copperplate-Key, prompt_hash in public.image_cache.
+        select 'picture', e.generation_key into what, generation_key
+        from copperplate.cache_entries as e
+        where e.key = p_key;
+    end if;
+    if generation_key is null then
+        select 'tombstone', t.generation_key into what, generation_key
+        from copperplate.takedowns as t
+        where p_key = t.generation_key or (p_key = t.asked_key and t.follows_key is null)
+        order by t.generation_key = p_key
+        limit 1;
+    end if;
+    if generation_key is null then
+        select 'source', s.digest into what, generation_key
+        from copperplate.source_pictures as s
+        where s.digest = p_key;
+    end if;
+    if generation_key is null then
+        what := 'nothing';
+        generation_key := p_key;
+    end if;
+end;
+$$$statement$,
+$statement$comment on function copperplate.find_to_take_down(text) is
+'What a key is, generation, picture, tombstone, source (the digest of one) or nothing, and the key of its tombstone.'$statement$,
+$statement$revoke all on function copperplate.find_to_take_down(text) from public, anon, authenticated$statement$,
+$statement$grant execute on function copperplate.find_to_take_down(text) to service_role$statement$,
 $statement$create function public.take_down(p_key text, p_reason text default null)
 returns jsonb
 language plpgsql
@@ -911,47 +975,55 @@ security invoker
 set search_path = ''
 as $$
 declare
-    v_generation_key text;
-    v_found text := 'generation';
+    -- A call removes no more descendants than this, well below the database's time limit.
+    v_limit constant integer := 1000;
+    v_asked record;
     v_is_new integer;
-    v_removed jsonb;
+    v_names text[];
+    v_descendants text[];
 begin
-    select g.prompt_hash into v_generation_key
-    from public.generation_status as g
-    where g.prompt_hash = p_key;
-    if v_generation_key is null then
-        -- People hold the key of a picture: X-Copperplate-Key, prompt_hash in public.image_cache.
-        v_found := 'picture';
-        select e.generation_key into v_generation_key
-        from copperplate.cache_entries as e
-        where e.key = p_key;
-    end if;
-    if v_generation_key is null then
-        v_found := 'tombstone';
-        select t.generation_key into v_generation_key
-        from copperplate.takedowns as t
-        where p_key in (t.generation_key, t.asked_key)
-        order by t.generation_key = p_key
-        limit 1;
-    end if;
-    if v_generation_key is null then
-        v_found := 'nothing';
-        v_generation_key := p_key;
-    end if;
-
-    insert into copperplate.takedowns (generation_key, asked_key, reason, created_at)
-    values (v_generation_key, p_key, p_reason, copperplate.clock())
-    on conflict (generation_key) do nothing;
+    perform copperplate.close_lineage();
+    v_asked := copperplate.find_to_take_down(p_key);
+    insert into copperplate.takedowns as t (generation_key, asked_key, reason, created_at)
+    values (v_asked.generation_key, p_key, p_reason, copperplate.clock())
+    -- What was taken with another is from now on taken down for itself.
+    on conflict (generation_key) do update
+    set follows_key = null, asked_key = excluded.asked_key, reason = coalesce(excluded.reason, t.reason)
+    where t.follows_key is not null;
     get diagnostics v_is_new = row_count;
-    v_removed := copperplate.remove_taken_down(v_generation_key);
-    perform pg_notify('copperplate', v_generation_key);
-    return v_removed
-        || jsonb_build_object('found', v_found, 'generation_key', v_generation_key, 'is_new', v_is_new = 1);
+
+    v_names := array(
+        select b.name
+        from copperplate.names_below(
+            array[v_asked.generation_key] || array(
+                select t.generation_key from copperplate.takedowns as t where t.follows_key = v_asked.generation_key
+            )
+        ) as b (name)
+        where b.name <> v_asked.generation_key
+    );
+    v_descendants := array(
+        select g.prompt_hash
+        from public.generation_status as g
+        where g.prompt_hash = any(v_names)
+        order by g.prompt_hash
+        limit v_limit
+    );
+    insert into copperplate.takedowns (generation_key, asked_key, follows_key, reason, created_at)
+    select n.name, p_key, v_asked.generation_key, p_reason, copperplate.clock()
+    from unnest(v_names) as n (name)
+    order by n.name
+    on conflict (generation_key) do nothing;
+    return copperplate.remove_taken_down(v_asked.generation_key, v_descendants) || jsonb_build_object(
+        'found', v_asked.what, 'generation_key', v_asked.generation_key, 'is_new', v_is_new = 1,
+        'is_whole', cardinality(v_descendants) < v_limit
+    );
 end;
 $$$statement$,
 $statement$comment on function public.take_down(text, text) is
-'Take a picture down, by the key of its generation or its own: it is removed, answered 410 and never generated again.
-Answers found, what the key was: generation, picture, tombstone, or nothing; counts; keys and objects for CDN and store.
+'Take a picture down, by the key of its generation or its own: it is removed, answered 410 and never generated again,
+and with it all that was made from it. By the SHA-256 of a source picture: nothing is made of these bytes any more.
+Answers found, what the key was: generation, picture, tombstone, source, or nothing; counts; keys and objects for CDN and
+store; is_whole, false where there were more descendants than one call removes: repeat it.
 A key that is not known yet is taken down all the same. Repeated, it removes what is left.'$statement$,
 $statement$revoke all on function public.take_down(text, text) from public, anon, authenticated$statement$,
 $statement$grant execute on function public.take_down(text, text) to service_role$statement$,
@@ -962,14 +1034,21 @@ volatile
 security invoker
 set search_path = ''
 as $$
+declare
+    v_keys text[];
 begin
-    delete from copperplate.takedowns as t where p_key in (t.generation_key, t.asked_key);
+    v_keys := array(
+        select t.generation_key
+        from copperplate.takedowns as t
+        where t.follows_key is null and p_key in (t.generation_key, t.asked_key)
+    );
+    delete from copperplate.takedowns as t where t.generation_key = any(v_keys) or t.follows_key = any(v_keys);
     return found;
 end;
 $$$statement$,
 $statement$comment on function public.lift_takedown(text) is
-'Remove the tombstone, by the key of the generation or the one that was taken down: the next request makes the picture
-anew. False where there is none.'$statement$,
+'Remove the tombstone, by the key of the generation or the one that was taken down, and those that it took with it: the
+next request makes the picture anew. False where there is none, or it follows another: then that one is to be lifted.'$statement$,
 $statement$revoke all on function public.lift_takedown(text) from public, anon, authenticated$statement$,
 $statement$grant execute on function public.lift_takedown(text) to service_role$statement$
 ]);
@@ -5409,6 +5488,16 @@ begin
                 using errcode = 'ZC004', hint = 'Remove default_transaction_isolation from the role or database.';
         end if;
 
+        -- Of what was taken down nothing is made. Held until this election can be seen by the next takedown.
+        if p_recipe ->> 'kind' = 'processed' then
+            perform copperplate.hold_lineage();
+            if copperplate.source_is_taken_down(p_recipe ->> 'source') then
+                v := null;
+                v.outcome := 'gone';
+                return v;
+            end if;
+        end if;
+
         -- What is paid for is collected whatever the breakers say; only a new submit has to wait.
         v_submits := not copperplate.resumes(v) or (v.provider_request_id is null and v.intent is null);
         if v_submits then
@@ -7373,7 +7462,8 @@ create function public.purge_entries(
     p_older_than interval default null,
     p_dry_run boolean default true,
     p_limit integer default 1000,
-    p_with_pinned boolean default false
+    p_with_pinned boolean default false,
+    p_with_children boolean default false
 )
 returns jsonb
 language plpgsql
@@ -7384,6 +7474,9 @@ as $$
 declare
     v_keys text[];
     v_pinned bigint := 0;
+    v_children text[] := '{}';
+    v_pinned_children bigint := 0;
+    v_has_more boolean;
     v_answer jsonb;
 begin
     if coalesce(p_generation_key, p_prompt, p_key_prefix, p_model, p_older_than::text) is null then
@@ -7427,6 +7520,21 @@ begin
             and (p_older_than is null or g.created_at < copperplate.clock() - p_older_than);
     end if;
 
+    v_has_more := cardinality(v_keys) >= p_limit;
+    if p_with_children or p_dry_run then
+        select c.keys, c.pinned
+        into v_children, v_pinned_children
+        from copperplate.find_children(v_keys, p_with_pinned) as c;
+    end if;
+    if p_with_children and cardinality(v_children) > p_limit then
+        -- Children first: what they were made from leads to the rest of them in the next call.
+        v_keys := v_children[:p_limit];
+        v_pinned_children := 0;
+        v_has_more := true;
+    elsif p_with_children then
+        v_keys := v_keys || v_children;
+    end if;
+
     -- Locked before they are looked at: a form that is recorded meanwhile is removed too, and named.
     if not p_dry_run then
         perform from public.generation_status as g
@@ -7437,11 +7545,14 @@ begin
 
     select
         jsonb_build_object(
-            'dry_run', p_dry_run, 'generations', cardinality(v_keys), 'pinned', v_pinned,
+            'dry_run', p_dry_run, 'generations', cardinality(v_keys), 'pinned', v_pinned, 'has_more', v_has_more,
+            'children', cardinality(v_children),
+            'pinned_children', case when p_with_children then v_pinned_children else 0 end,
             -- What people are shown, which is the original itself of some kinds.
             'images', count(*) filter (where e.is_shown), 'bytes', coalesce(sum(e.file_size), 0)
         )
         || case
+            when p_dry_run and p_with_children then jsonb_build_object('tree', copperplate.tree_of(v_children))
             when p_dry_run then '{}'::jsonb
             else jsonb_build_object(
                 'keys', v_keys,
@@ -7458,13 +7569,14 @@ begin
     return v_answer;
 end;
 $$$statement$,
-$statement$comment on function public.purge_entries(text, text, text, text, interval, boolean, integer, boolean) is
+$statement$comment on function public.purge_entries(text, text, text, text, interval, boolean, integer, boolean, boolean) is
 'Declare pictures wrong: remove the generations that meet every condition given; answers counts, their keys and
 their objects. A dry run only counts. Pinned pictures are left, and counted as pinned, unless p_generation_key names one
-or p_with_pinned is true.'$statement$,
-$statement$revoke all on function public.purge_entries(text, text, text, text, interval, boolean, integer, boolean)
+or p_with_pinned is true. What was made from them stays, and a dry run counts it as children, unless p_with_children is
+true; a dry run shows it then as a tree. has_more tells that there is more than one call removes.'$statement$,
+$statement$revoke all on function public.purge_entries(text, text, text, text, interval, boolean, integer, boolean, boolean)
 from public, anon, authenticated$statement$,
-$statement$grant execute on function public.purge_entries(text, text, text, text, interval, boolean, integer, boolean)
+$statement$grant execute on function public.purge_entries(text, text, text, text, interval, boolean, integer, boolean, boolean)
 to service_role$statement$
 ]);
 
@@ -9165,6 +9277,8 @@ create table copperplate.source_pictures (
     kept_at timestamptz,
     -- The generation whose picture it comes from: its very bytes, or a rectangle of it.
     parent_key text,
+    -- What that generation was made from, told here so that lineage outlives it; null of one that was generated.
+    parent_source text,
     relation text,
     -- Left, top, width and height of the rectangle, in px.
     crop integer[],
@@ -9182,6 +9296,7 @@ create table copperplate.source_pictures (
     constraint source_pictures_kept_digest_is_sha256 check (kept_digest ~ '^[0-9a-f]{64}$'),
     constraint source_pictures_kept_format_is_known check (kept_format in ('jpg', 'png', 'webp')),
     constraint source_pictures_parent_is_sha256 check (parent_key ~ '^[0-9a-f]{64}$'),
+    constraint source_pictures_parent_source_is_sha256 check (parent_source ~ '^[0-9a-f]{64}$'),
     constraint source_pictures_parent_has_relation check ((parent_key is null) = (relation is null)),
     constraint source_pictures_relation_is_known check (relation in ('same', 'cropped')),
     constraint source_pictures_cropped_has_rectangle check (
@@ -9193,6 +9308,9 @@ create table copperplate.source_pictures (
     )
 ) with (fillfactor = 80)$statement$,
 $statement$create index source_pictures_parent_idx on copperplate.source_pictures (parent_key) where parent_key is not null$statement$,
+$statement$create index source_pictures_parent_source_idx
+on copperplate.source_pictures (parent_source)
+where parent_source is not null$statement$,
 $statement$create index source_pictures_last_used_idx on copperplate.source_pictures (last_used_at)$statement$,
 $statement$comment on table copperplate.source_pictures is
 'One row per picture that was brought to be processed, by the SHA-256 of its bytes as they came.
@@ -9224,19 +9342,56 @@ stable
 security invoker
 set search_path = ''
 as $$
+    -- By digests alone, so that it does not end at a generation that grew old. A cycle ends where it meets itself.
+    with recursive above (digest, parent_key, parent_source) as (
+        select s.digest, s.parent_key, s.parent_source
+        from copperplate.source_pictures as s
+        where s.digest = p_digest
+        union
+        select s.digest, s.parent_key, s.parent_source
+        from above as a
+        inner join copperplate.source_pictures as s on a.parent_source = s.digest
+    )
+
     select
         copperplate.is_taken_down(p_digest)
         or exists (
             select
-            from copperplate.source_pictures as s
-            inner join copperplate.takedowns as t on s.parent_key = t.generation_key
-            where s.digest = p_digest
+            from above as a
+            where copperplate.is_taken_down(a.digest, a.parent_key) or copperplate.is_taken_down(a.parent_source)
         );
 $$$statement$,
 $statement$comment on function copperplate.source_is_taken_down(text) is
-'Whether there is a tombstone of a source picture, by its digest, or of the picture that it comes from.'$statement$,
+'Whether there is a tombstone of a source picture, by its digest, or of any picture that it comes from.'$statement$,
 $statement$revoke all on function copperplate.source_is_taken_down(text) from public, anon, authenticated$statement$,
 $statement$grant execute on function copperplate.source_is_taken_down(text) to service_role$statement$,
+$statement$create function copperplate.hold_lineage()
+returns void
+language sql
+volatile
+security invoker
+set search_path = ''
+as $$
+    select pg_advisory_xact_lock_shared(hashtextextended('copperplate lineage', 0));
+$$$statement$,
+$statement$comment on function copperplate.hold_lineage() is
+'Until the transaction ends, no takedown looks for descendants: what it makes known, a parent or a generation from a
+source picture, is seen by the next one. Taken before any row is locked; waits for a takedown under way.'$statement$,
+$statement$revoke all on function copperplate.hold_lineage() from public, anon, authenticated$statement$,
+$statement$grant execute on function copperplate.hold_lineage() to service_role$statement$,
+$statement$create function copperplate.close_lineage()
+returns void
+language sql
+volatile
+security invoker
+set search_path = ''
+as $$
+    select pg_advisory_xact_lock(hashtextextended('copperplate lineage', 0));
+$$$statement$,
+$statement$comment on function copperplate.close_lineage() is
+'Wait for all who hold the lineage, and until the transaction ends let nobody add to it.'$statement$,
+$statement$revoke all on function copperplate.close_lineage() from public, anon, authenticated$statement$,
+$statement$grant execute on function copperplate.close_lineage() to service_role$statement$,
 $statement$create function public.find_source(p_digest text, p_owner text default null)
 returns jsonb
 language sql
@@ -9283,19 +9438,27 @@ declare
         when p_crop is null then 'same'
         else 'cropped'
     end;
+    v_parent_source text := (
+        select g.recipe ->> 'source'
+        from public.generation_status as g
+        where g.prompt_hash = p_parent_key and g.kind = 'processed'
+    );
     v_known jsonb;
 begin
+    perform copperplate.hold_lineage();
     perform copperplate.hold_user(jsonb_build_object('budgets', array[jsonb_build_object('name', p_owner)]));
     insert into copperplate.source_pictures as s (
-        digest, format, width, height, size_bytes, parent_key, relation, crop, created_at, last_used_at
+        digest, format, width, height, size_bytes, parent_key, parent_source, relation, crop, created_at, last_used_at
     )
     values (
-        p_digest, p_format, p_width, p_height, p_size_bytes, p_parent_key, v_relation, p_crop, v_now, v_now
+        p_digest, p_format, p_width, p_height, p_size_bytes, p_parent_key, v_parent_source, v_relation,
+        p_crop, v_now, v_now
     )
     on conflict (digest) do update
     set
         last_used_at = excluded.last_used_at,
         parent_key = coalesce(s.parent_key, excluded.parent_key),
+        parent_source = case when s.parent_key is null then excluded.parent_source else s.parent_source end,
         relation = case when s.parent_key is null then excluded.relation else s.relation end,
         crop = case when s.parent_key is null then excluded.crop else s.crop end;
     if p_owner is not null and not copperplate.is_forgotten(p_owner) then
@@ -9304,6 +9467,10 @@ begin
         on conflict (digest, owner) do nothing;
     end if;
     v_known := public.find_source(p_digest, p_owner);
+    if (v_known ->> 'is_taken_down')::boolean then
+        -- Its parent was taken down before it was known to be that.
+        perform copperplate.remove_made_from(p_digest);
+    end if;
     -- The store drops it a day after it was stored, and a wish may wait for a day.
     if exists (
         select from copperplate.source_pictures as s
@@ -9376,9 +9543,18 @@ set search_path = ''
 as $$
     select exists (
         select
-        from public.generation_status as g
-        inner join copperplate.source_owners as o on g.recipe ->> 'source' = o.digest
-        where g.prompt_hash = p_generation_key and g.kind = 'processed' and o.owner = p_owner
+        from (
+            select g.recipe
+            from public.generation_status as g
+            where g.prompt_hash = p_generation_key and g.kind = 'processed'
+            union all
+            -- Promised, and not begun yet.
+            select w.recipe
+            from copperplate.wishes as w
+            where w.generation_key = p_generation_key and w.kind = 'processed' and w.status = 'open'
+        ) as asked
+        inner join copperplate.source_owners as o on asked.recipe ->> 'source' = o.digest
+        where o.owner = p_owner
     );
 $$$statement$,
 $statement$comment on function public.may_see_processed(text, text) is
@@ -9479,6 +9655,8 @@ begin
             select from public.generation_status as g
             where g.kind = 'processed' and g.recipe ->> 'source' = k.digest
         )
+        -- Lineage goes through it, also where the generation between grew old.
+        or exists (select from copperplate.source_pictures as s where s.parent_source = k.digest)
     );
     delete from copperplate.source_pictures as s where s.digest = any(v_keys) and s.digest <> all(v_used);
     -- It was used when its results were. They are not looked at again before those are old.
@@ -9526,6 +9704,209 @@ $statement$comment on function copperplate.forget_sources_of(uuid) is
 'Take a user''s name off every source picture whose bytes they had.'$statement$,
 $statement$revoke all on function copperplate.forget_sources_of(uuid) from public, anon, authenticated$statement$,
 $statement$grant execute on function copperplate.forget_sources_of(uuid) to service_role$statement$
+]);
+
+select pg_temp.apply_migration('20261120000869', 'create_lineage', array[
+$statement$-- Where pictures come from, and what was made from them. Lineage goes through the bytes:
+--
+--   generation ──(its bytes, or a rectangle of them)──► source picture ──(recipe.source)──► generation
+--
+-- A generation has one source picture and that has one parent, so what is above is a line, and what is below a tree. A
+-- declared parent may close a circle: every walk here meets each digest once, or ends at a depth.
+
+create view public.picture_lineage
+with (security_invoker = true)
+as
+select
+    g.prompt_hash as key,
+    g.kind,
+    g.recipe ->> 'operation' as operation,
+    g.model,
+    g.recipe ->> 'source' as image_hash,
+    s.parent_key,
+    s.relation,
+    s.crop,
+    (
+        select coalesce(sum(e.file_size), 0)::bigint
+        from copperplate.cache_entries as e
+        where e.generation_key = g.prompt_hash
+    ) as bytes,
+    g.pinned_at is not null as is_pinned,
+    g.created_at
+from public.generation_status as g
+left join copperplate.source_pictures as s on g.kind = 'processed' and g.recipe ->> 'source' = s.digest$statement$,
+$statement$comment on view public.picture_lineage is
+'One row per generation: what it was made from (image_hash, the SHA-256 of the source picture), and the generation whose
+picture that is: the same bytes, or cropped from it by a rectangle (left, top, width, height in px) that was declared.'$statement$,
+$statement$revoke all on table public.picture_lineage from public, anon, authenticated, service_role$statement$,
+$statement$grant select on table public.picture_lineage to service_role$statement$,
+$statement$create function copperplate.names_below(p_names text[])
+returns setof text
+language sql
+stable
+security invoker
+set search_path = ''
+as $$
+    -- A name is the key of a generation, or the digest of bytes.
+    with recursive below (name) as (
+        select unnest(p_names)
+        union
+        select n.name
+        from below as b
+        cross join lateral (
+            select s.digest as name from copperplate.source_pictures as s where s.parent_key = b.name
+            union all
+            -- What came from a generation that grew old is found all the same.
+            select s.digest from copperplate.source_pictures as s where s.parent_source = b.name
+            union all
+            select g.prompt_hash
+            from public.generation_status as g
+            where g.kind = 'processed' and g.recipe ->> 'source' = b.name
+            union all
+            -- Its own bytes, which somebody may bring as a file.
+            select e.digest from copperplate.cache_entries as e where e.generation_key = b.name
+        ) as n
+    )
+
+    select b.name from below as b;
+$$$statement$,
+$statement$comment on function copperplate.names_below(text[]) is
+'Of generations, by their keys, and of bytes, by their digests: themselves, and the keys and digests of all that was
+made from them in any number of steps.'$statement$,
+$statement$revoke all on function copperplate.names_below(text[]) from public, anon, authenticated$statement$,
+$statement$grant execute on function copperplate.names_below(text[]) to service_role$statement$,
+$statement$create function copperplate.generations_below(p_keys text[])
+returns setof text
+language sql
+stable
+security invoker
+set search_path = ''
+as $$
+    -- The first step in one, as there may be as many keys as there are pictures.
+    select g.prompt_hash
+    from copperplate.names_below(
+        array(
+            select s.digest
+            from copperplate.source_pictures as s
+            where s.parent_key = any(p_keys)
+            union
+            select s.digest
+            from copperplate.cache_entries as e
+            inner join copperplate.source_pictures as s on e.digest = s.digest
+            where e.generation_key = any(p_keys)
+        )
+    ) as b (name)
+    inner join public.generation_status as g on b.name = g.prompt_hash
+    where g.prompt_hash <> all(p_keys);
+$$$statement$,
+$statement$comment on function copperplate.generations_below(text[]) is
+'The keys of all generations that were made from these, in any number of steps, without these themselves.'$statement$,
+$statement$revoke all on function copperplate.generations_below(text[]) from public, anon, authenticated$statement$,
+$statement$grant execute on function copperplate.generations_below(text[]) to service_role$statement$,
+$statement$create function copperplate.remove_made_from(p_digest text)
+returns void
+language plpgsql
+volatile
+security invoker
+set search_path = ''
+as $$
+declare
+    v_keys text[] := array(
+        select g.prompt_hash
+        from copperplate.names_below(array[p_digest]) as b (name)
+        inner join public.generation_status as g on b.name = g.prompt_hash
+    );
+begin
+    perform from public.generation_status as g
+    where g.prompt_hash = any(v_keys)
+    order by g.prompt_hash
+    for update;
+    delete from public.generation_status as g where g.prompt_hash = any(v_keys);
+end;
+$$$statement$,
+$statement$comment on function copperplate.remove_made_from(text) is
+'Remove every generation that was made from these bytes, which turn out to be taken down.'$statement$,
+$statement$revoke all on function copperplate.remove_made_from(text) from public, anon, authenticated$statement$,
+$statement$grant execute on function copperplate.remove_made_from(text) to service_role$statement$,
+$statement$create function public.lineage_of(p_key text, p_depth integer default 32, p_limit integer default 1000)
+returns table (
+    key text,
+    kind text,
+    operation text,
+    model text,
+    image_hash text,
+    parent_key text,
+    relation text,
+    crop integer[],
+    bytes bigint,
+    is_pinned boolean,
+    created_at timestamptz,
+    depth integer
+)
+language sql
+stable
+security invoker
+set search_path = ''
+as $$
+    with recursive asked (key) as (
+        -- People hold the key of a picture, too.
+        select coalesce((select e.generation_key from copperplate.cache_entries as e where e.key = p_key), p_key)
+    ),
+
+    above (key, digest, depth) as (
+        select a.key, (select l.image_hash from public.picture_lineage as l where l.key = a.key), 0
+        from asked as a
+        union
+        select s.parent_key, s.parent_source, a.depth - 1
+        from above as a
+        inner join copperplate.source_pictures as s on a.digest = s.digest
+        where s.parent_key is not null and a.depth > -least(p_depth, 32)
+    ),
+
+    below (key, digest, depth) as (
+        select a.key, null::text, 0
+        from asked as a
+        union
+        select n.key, n.digest, b.depth + 1
+        from below as b
+        cross join lateral (
+            select g.prompt_hash as key, f.digest
+            from (
+                select s.digest from copperplate.source_pictures as s where s.parent_key = b.key
+                union
+                select s.digest from copperplate.source_pictures as s where s.parent_source = b.digest
+                union
+                select e.digest from copperplate.cache_entries as e where e.generation_key = b.key
+            ) as f
+            left join public.generation_status as g on g.kind = 'processed' and f.digest = g.recipe ->> 'source'
+        ) as n
+        where b.depth < least(p_depth, 32)
+    ),
+
+    -- Where a circle was declared the nearest counts.
+    met as (
+        select distinct on (m.key) m.key, m.depth
+        from (
+            select a.key, a.depth from above as a
+            union all
+            select b.key, b.depth from below as b
+        ) as m
+        order by m.key asc, abs(m.depth) asc, m.depth asc
+    )
+
+    select
+        l.key, l.kind, l.operation, l.model, l.image_hash, l.parent_key, l.relation, l.crop, l.bytes, l.is_pinned,
+        l.created_at, m.depth
+    from met as m
+    inner join public.picture_lineage as l on m.key = l.key
+    order by m.depth asc, l.created_at asc, l.key asc
+    limit least(p_limit, 1000);
+$$$statement$,
+$statement$comment on function public.lineage_of(text, integer, integer) is
+'A picture, by the key of its generation or its own, with what it was made from (depth below 0) and what was made from
+it (above 0), the farthest ancestor first: at most p_depth steps, 32 by default and at most, and p_limit rows, 1,000.'$statement$,
+$statement$revoke all on function public.lineage_of(text, integer, integer) from public, anon, authenticated$statement$,
+$statement$grant execute on function public.lineage_of(text, integer, integer) to service_role$statement$
 ]);
 
 select pg_temp.apply_migration('20261120000870', 'create_user_requests', array[
@@ -9726,6 +10107,55 @@ $statement$comment on function copperplate.forget_old_requests(integer) is
 'Remove requests older than a day, at most p_limit, and accounts without anything else; answers how many requests.'$statement$,
 $statement$revoke all on function copperplate.forget_old_requests(integer) from public, anon, authenticated$statement$,
 $statement$grant execute on function copperplate.forget_old_requests(integer) to service_role$statement$
+]);
+
+select pg_temp.apply_migration('20261120000871', 'create_purge_of_children', array[
+$statement$-- What a purge with children removes, and what its dry run shows of it.
+
+create function copperplate.find_children(
+    p_keys text[], p_with_pinned boolean, out keys text[], out pinned bigint
+)
+language sql
+stable
+security invoker
+set search_path = ''
+as $$
+    select
+        coalesce(
+            array_agg(g.prompt_hash order by g.prompt_hash) filter (where p_with_pinned or g.pinned_at is null), '{}'
+        ),
+        count(*) filter (where not p_with_pinned and g.pinned_at is not null)
+    from copperplate.generations_below(p_keys) as b (key)
+    inner join public.generation_status as g on b.key = g.prompt_hash;
+$$$statement$,
+$statement$comment on function copperplate.find_children(text[], boolean) is
+'All that was made from these generations, in any number of steps. Pinned ones are only counted, unless they are
+meant.'$statement$,
+$statement$revoke all on function copperplate.find_children(text[], boolean) from public, anon, authenticated$statement$,
+$statement$grant execute on function copperplate.find_children(text[], boolean) to service_role$statement$,
+$statement$create function copperplate.tree_of(p_children text[])
+returns jsonb
+language sql
+stable
+security invoker
+set search_path = ''
+as $$
+    select coalesce(jsonb_agg(to_jsonb(n)), '[]')
+    from (
+        select l.key, l.kind, l.operation, l.parent_key, l.bytes
+        from public.picture_lineage as l
+        where
+            l.key = any(p_children)
+            or l.key in (select c.parent_key from public.picture_lineage as c where c.key = any(p_children))
+        order by l.created_at asc, l.key asc
+        -- To be shown to a person.
+        limit 200
+    ) as n;
+$$$statement$,
+$statement$comment on function copperplate.tree_of(text[]) is
+'The first 200 of these pictures and of those that they were made from, [{key, kind, operation, parent_key, bytes}].'$statement$,
+$statement$revoke all on function copperplate.tree_of(text[]) from public, anon, authenticated$statement$,
+$statement$grant execute on function copperplate.tree_of(text[]) to service_role$statement$
 ]);
 
 select pg_temp.apply_migration('20261120000875', 'create_user_deletion', array[
@@ -10190,7 +10620,7 @@ volatile
 security invoker
 set search_path = ''
 as $$
-    select jsonb_build_object('processed', c.counts -> 'pictures')
+    select jsonb_build_object('processed_pictures', c.counts -> 'pictures')
         || (c.counts - array['pictures', 'generations', 'archived'])
     from public.cleanup_entries('processed', p_limit, null, p_older_than) as c (counts);
 $$$statement$,
@@ -10206,7 +10636,7 @@ stable
 security invoker
 set search_path = ''
 as $$
-    select jsonb_build_object('processed', c.counts -> 'pictures')
+    select jsonb_build_object('processed_pictures', c.counts -> 'pictures')
         || (c.counts - array['pictures', 'generations', 'archived'])
     from public.count_old_entries('processed', p_older_than) as c (counts);
 $$$statement$,

@@ -3,4 +3,6 @@ select
     jobname,
     cron.unschedule(jobname) as is_unscheduled
 from cron.job
-where jobname in ('copperplate-sweep', 'copperplate-cleanup', 'copperplate-memoji', 'copperplate-failures');
+where jobname in (
+    'copperplate-sweep', 'copperplate-cleanup', 'copperplate-memoji', 'copperplate-processed', 'copperplate-failures'
+);

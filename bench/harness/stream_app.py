@@ -87,7 +87,11 @@ def ours(ledger: OneGeneration) -> App:
 def bare(ledger: OneGeneration) -> App:
     """The least that can be asked of a stream."""
     changed = asyncio.Event()
-    source = GenerationSource(KEY, cast("Any", ledger), lambda state: told_of(state, lambda entry: entry.path))
+
+    async def tell(state: GenerationState) -> dict[str, Any]:
+        return told_of(state, lambda entry: entry.path)
+
+    source = GenerationSource(KEY, cast("Any", ledger), tell)
     data = b""
     fire = _fire(ledger)
 

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
 
     from copperplate.model import PictureFormat, Size
+
+
+# Nodes of a lineage that are told at most.
+MAX_LINEAGE: Final = 1_000
 
 
 class Operation(StrEnum):

@@ -51,6 +51,16 @@ begin
                 using errcode = 'ZC004', hint = 'Remove default_transaction_isolation from the role or database.';
         end if;
 
+        -- Of what was taken down nothing is made. Held until this election can be seen by the next takedown.
+        if p_recipe ->> 'kind' = 'processed' then
+            perform copperplate.hold_lineage();
+            if copperplate.source_is_taken_down(p_recipe ->> 'source') then
+                v := null;
+                v.outcome := 'gone';
+                return v;
+            end if;
+        end if;
+
         -- What is paid for is collected whatever the breakers say; only a new submit has to wait.
         v_submits := not copperplate.resumes(v) or (v.provider_request_id is null and v.intent is null);
         if v_submits then

@@ -8,7 +8,8 @@ create function public.purge_entries(
     p_older_than interval default null,
     p_dry_run boolean default true,
     p_limit integer default 1000,
-    p_with_pinned boolean default false
+    p_with_pinned boolean default false,
+    p_with_children boolean default false
 )
 returns jsonb
 language plpgsql
@@ -19,6 +20,9 @@ as $$
 declare
     v_keys text[];
     v_pinned bigint := 0;
+    v_children text[] := '{}';
+    v_pinned_children bigint := 0;
+    v_has_more boolean;
     v_answer jsonb;
 begin
     if coalesce(p_generation_key, p_prompt, p_key_prefix, p_model, p_older_than::text) is null then
@@ -62,6 +66,21 @@ begin
             and (p_older_than is null or g.created_at < copperplate.clock() - p_older_than);
     end if;
 
+    v_has_more := cardinality(v_keys) >= p_limit;
+    if p_with_children or p_dry_run then
+        select c.keys, c.pinned
+        into v_children, v_pinned_children
+        from copperplate.find_children(v_keys, p_with_pinned) as c;
+    end if;
+    if p_with_children and cardinality(v_children) > p_limit then
+        -- Children first: what they were made from leads to the rest of them in the next call.
+        v_keys := v_children[:p_limit];
+        v_pinned_children := 0;
+        v_has_more := true;
+    elsif p_with_children then
+        v_keys := v_keys || v_children;
+    end if;
+
     -- Locked before they are looked at: a form that is recorded meanwhile is removed too, and named.
     if not p_dry_run then
         perform from public.generation_status as g
@@ -72,11 +91,14 @@ begin
 
     select
         jsonb_build_object(
-            'dry_run', p_dry_run, 'generations', cardinality(v_keys), 'pinned', v_pinned,
+            'dry_run', p_dry_run, 'generations', cardinality(v_keys), 'pinned', v_pinned, 'has_more', v_has_more,
+            'children', cardinality(v_children),
+            'pinned_children', case when p_with_children then v_pinned_children else 0 end,
             -- What people are shown, which is the original itself of some kinds.
             'images', count(*) filter (where e.is_shown), 'bytes', coalesce(sum(e.file_size), 0)
         )
         || case
+            when p_dry_run and p_with_children then jsonb_build_object('tree', copperplate.tree_of(v_children))
             when p_dry_run then '{}'::jsonb
             else jsonb_build_object(
                 'keys', v_keys,
@@ -94,11 +116,12 @@ begin
 end;
 $$;
 
-comment on function public.purge_entries(text, text, text, text, interval, boolean, integer, boolean) is
+comment on function public.purge_entries(text, text, text, text, interval, boolean, integer, boolean, boolean) is
 'Declare pictures wrong: remove the generations that meet every condition given; answers counts, their keys and
 their objects. A dry run only counts. Pinned pictures are left, and counted as pinned, unless p_generation_key names one
-or p_with_pinned is true.';
-revoke all on function public.purge_entries(text, text, text, text, interval, boolean, integer, boolean)
+or p_with_pinned is true. What was made from them stays, and a dry run counts it as children, unless p_with_children is
+true; a dry run shows it then as a tree. has_more tells that there is more than one call removes.';
+revoke all on function public.purge_entries(text, text, text, text, interval, boolean, integer, boolean, boolean)
 from public, anon, authenticated;
-grant execute on function public.purge_entries(text, text, text, text, interval, boolean, integer, boolean)
+grant execute on function public.purge_entries(text, text, text, text, interval, boolean, integer, boolean, boolean)
 to service_role;

@@ -13,6 +13,8 @@ create table copperplate.source_pictures (
     kept_at timestamptz,
     -- The generation whose picture it comes from: its very bytes, or a rectangle of it.
     parent_key text,
+    -- What that generation was made from, told here so that lineage outlives it; null of one that was generated.
+    parent_source text,
     relation text,
     -- Left, top, width and height of the rectangle, in px.
     crop integer[],
@@ -30,6 +32,7 @@ create table copperplate.source_pictures (
     constraint source_pictures_kept_digest_is_sha256 check (kept_digest ~ '^[0-9a-f]{64}$'),
     constraint source_pictures_kept_format_is_known check (kept_format in ('jpg', 'png', 'webp')),
     constraint source_pictures_parent_is_sha256 check (parent_key ~ '^[0-9a-f]{64}$'),
+    constraint source_pictures_parent_source_is_sha256 check (parent_source ~ '^[0-9a-f]{64}$'),
     constraint source_pictures_parent_has_relation check ((parent_key is null) = (relation is null)),
     constraint source_pictures_relation_is_known check (relation in ('same', 'cropped')),
     constraint source_pictures_cropped_has_rectangle check (
@@ -42,6 +45,9 @@ create table copperplate.source_pictures (
 ) with (fillfactor = 80);
 
 create index source_pictures_parent_idx on copperplate.source_pictures (parent_key) where parent_key is not null;
+create index source_pictures_parent_source_idx
+on copperplate.source_pictures (parent_source)
+where parent_source is not null;
 create index source_pictures_last_used_idx on copperplate.source_pictures (last_used_at);
 
 comment on table copperplate.source_pictures is
@@ -80,20 +86,61 @@ stable
 security invoker
 set search_path = ''
 as $$
+    -- By digests alone, so that it does not end at a generation that grew old. A cycle ends where it meets itself.
+    with recursive above (digest, parent_key, parent_source) as (
+        select s.digest, s.parent_key, s.parent_source
+        from copperplate.source_pictures as s
+        where s.digest = p_digest
+        union
+        select s.digest, s.parent_key, s.parent_source
+        from above as a
+        inner join copperplate.source_pictures as s on a.parent_source = s.digest
+    )
+
     select
         copperplate.is_taken_down(p_digest)
         or exists (
             select
-            from copperplate.source_pictures as s
-            inner join copperplate.takedowns as t on s.parent_key = t.generation_key
-            where s.digest = p_digest
+            from above as a
+            where copperplate.is_taken_down(a.digest, a.parent_key) or copperplate.is_taken_down(a.parent_source)
         );
 $$;
 
 comment on function copperplate.source_is_taken_down(text) is
-'Whether there is a tombstone of a source picture, by its digest, or of the picture that it comes from.';
+'Whether there is a tombstone of a source picture, by its digest, or of any picture that it comes from.';
 revoke all on function copperplate.source_is_taken_down(text) from public, anon, authenticated;
 grant execute on function copperplate.source_is_taken_down(text) to service_role;
+
+create function copperplate.hold_lineage()
+returns void
+language sql
+volatile
+security invoker
+set search_path = ''
+as $$
+    select pg_advisory_xact_lock_shared(hashtextextended('copperplate lineage', 0));
+$$;
+
+comment on function copperplate.hold_lineage() is
+'Until the transaction ends, no takedown looks for descendants: what it makes known, a parent or a generation from a
+source picture, is seen by the next one. Taken before any row is locked; waits for a takedown under way.';
+revoke all on function copperplate.hold_lineage() from public, anon, authenticated;
+grant execute on function copperplate.hold_lineage() to service_role;
+
+create function copperplate.close_lineage()
+returns void
+language sql
+volatile
+security invoker
+set search_path = ''
+as $$
+    select pg_advisory_xact_lock(hashtextextended('copperplate lineage', 0));
+$$;
+
+comment on function copperplate.close_lineage() is
+'Wait for all who hold the lineage, and until the transaction ends let nobody add to it.';
+revoke all on function copperplate.close_lineage() from public, anon, authenticated;
+grant execute on function copperplate.close_lineage() to service_role;
 
 create function public.find_source(p_digest text, p_owner text default null)
 returns jsonb
@@ -143,19 +190,27 @@ declare
         when p_crop is null then 'same'
         else 'cropped'
     end;
+    v_parent_source text := (
+        select g.recipe ->> 'source'
+        from public.generation_status as g
+        where g.prompt_hash = p_parent_key and g.kind = 'processed'
+    );
     v_known jsonb;
 begin
+    perform copperplate.hold_lineage();
     perform copperplate.hold_user(jsonb_build_object('budgets', array[jsonb_build_object('name', p_owner)]));
     insert into copperplate.source_pictures as s (
-        digest, format, width, height, size_bytes, parent_key, relation, crop, created_at, last_used_at
+        digest, format, width, height, size_bytes, parent_key, parent_source, relation, crop, created_at, last_used_at
     )
     values (
-        p_digest, p_format, p_width, p_height, p_size_bytes, p_parent_key, v_relation, p_crop, v_now, v_now
+        p_digest, p_format, p_width, p_height, p_size_bytes, p_parent_key, v_parent_source, v_relation,
+        p_crop, v_now, v_now
     )
     on conflict (digest) do update
     set
         last_used_at = excluded.last_used_at,
         parent_key = coalesce(s.parent_key, excluded.parent_key),
+        parent_source = case when s.parent_key is null then excluded.parent_source else s.parent_source end,
         relation = case when s.parent_key is null then excluded.relation else s.relation end,
         crop = case when s.parent_key is null then excluded.crop else s.crop end;
     if p_owner is not null and not copperplate.is_forgotten(p_owner) then
@@ -164,6 +219,10 @@ begin
         on conflict (digest, owner) do nothing;
     end if;
     v_known := public.find_source(p_digest, p_owner);
+    if (v_known ->> 'is_taken_down')::boolean then
+        -- Its parent was taken down before it was known to be that.
+        perform copperplate.remove_made_from(p_digest);
+    end if;
     -- The store drops it a day after it was stored, and a wish may wait for a day.
     if exists (
         select from copperplate.source_pictures as s
@@ -242,9 +301,18 @@ set search_path = ''
 as $$
     select exists (
         select
-        from public.generation_status as g
-        inner join copperplate.source_owners as o on g.recipe ->> 'source' = o.digest
-        where g.prompt_hash = p_generation_key and g.kind = 'processed' and o.owner = p_owner
+        from (
+            select g.recipe
+            from public.generation_status as g
+            where g.prompt_hash = p_generation_key and g.kind = 'processed'
+            union all
+            -- Promised, and not begun yet.
+            select w.recipe
+            from copperplate.wishes as w
+            where w.generation_key = p_generation_key and w.kind = 'processed' and w.status = 'open'
+        ) as asked
+        inner join copperplate.source_owners as o on asked.recipe ->> 'source' = o.digest
+        where o.owner = p_owner
     );
 $$;
 

@@ -28,6 +28,8 @@ begin
             select from public.generation_status as g
             where g.kind = 'processed' and g.recipe ->> 'source' = k.digest
         )
+        -- Lineage goes through it, also where the generation between grew old.
+        or exists (select from copperplate.source_pictures as s where s.parent_source = k.digest)
     );
     delete from copperplate.source_pictures as s where s.digest = any(v_keys) and s.digest <> all(v_used);
     -- It was used when its results were. They are not looked at again before those are old.

@@ -88,7 +88,7 @@ volatile
 security invoker
 set search_path = ''
 as $$
-    select jsonb_build_object('processed', c.counts -> 'pictures')
+    select jsonb_build_object('processed_pictures', c.counts -> 'pictures')
         || (c.counts - array['pictures', 'generations', 'archived'])
     from public.cleanup_entries('processed', p_limit, null, p_older_than) as c (counts);
 $$;
@@ -106,7 +106,7 @@ stable
 security invoker
 set search_path = ''
 as $$
-    select jsonb_build_object('processed', c.counts -> 'pictures')
+    select jsonb_build_object('processed_pictures', c.counts -> 'pictures')
         || (c.counts - array['pictures', 'generations', 'archived'])
     from public.count_old_entries('processed', p_older_than) as c (counts);
 $$;

@@ -65,7 +65,7 @@ select is(public.cleanup_old_generation_status() -> 'generations', '1'::jsonb, '
 
 -- Purge by a filter, by the key, with pinned.
 select is(
-    public.purge_entries(p_model => 'm'),
+    public.purge_entries(p_model => 'm') - array['has_more', 'children', 'pinned_children'],
     '{"dry_run": true, "generations": 0, "pinned": 1, "images": 0, "bytes": 0}'::jsonb,
     'a filter leaves what is pinned, and says so'
 );

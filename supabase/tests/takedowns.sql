@@ -44,7 +44,8 @@ select is(
     - array['objects'],
     jsonb_build_object(
         'found', 'picture', 'generation_key', repeat('a', 64), 'is_new', true,
-        'generations', 1, 'images', 1, 'bytes', 2000, 'keys', array[repeat('a', 64)]
+        'generations', 1, 'descendants', 0, 'images', 1, 'bytes', 2000, 'keys', array[repeat('a', 64)],
+        'is_whole', true
     ),
     'a picture is taken down by its own key, and with it its generation'
 );
@@ -52,7 +53,7 @@ select is_empty('select * from public.generation_status', 'its generation is gon
 select is_empty('select * from copperplate.cache_entries', 'with every format of it');
 select is((select count(*) from copperplate.discarded_objects), 2::bigint, 'and every object is to be removed');
 select results_eq(
-    'select t.generation_key, t.asked_key, t.reason from copperplate.takedowns as t',
+    'select t.generation_key, t.asked_key, t.reason from copperplate.takedowns as t where t.follows_key is null',
     $$ values (repeat('a', 64), repeat('2', 64), 'a letter of a lawyer') $$,
     'the tombstone names both keys and the reason'
 );
@@ -72,7 +73,7 @@ select is(
     'what the store has not removed yet is named again'
 );
 select is(
-    (select count(*) from copperplate.takedowns), 1::bigint, 'there is one tombstone'
+    (select count(*) from copperplate.takedowns), 3::bigint, 'there is one tombstone, and one of the bytes of each form'
 );
 select is_empty('select * from public.generation_status', 'and no row of a generation stays behind');
 

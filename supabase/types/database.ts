@@ -181,6 +181,13 @@ export type Database = {
             referencedRelation: "memoji_cache";
             referencedColumns: ["prompt_hash"];
           },
+          {
+            foreignKeyName: "cache_entries_generation_fkey";
+            columns: ["generation_hash"];
+            isOneToOne: false;
+            referencedRelation: "picture_lineage";
+            referencedColumns: ["key"];
+          },
         ];
       };
       memoji_cache: {
@@ -252,6 +259,23 @@ export type Database = {
           kind: string;
           prompt_hash: string;
           status: string | null;
+        };
+        ComputedFields: never;
+        Relationships: [];
+      };
+      picture_lineage: {
+        Row: {
+          bytes: number | null;
+          created_at: string;
+          crop: number[] | null;
+          image_hash: string | null;
+          is_pinned: boolean | null;
+          key: string;
+          kind: string;
+          model: string;
+          operation: string | null;
+          parent_key: string | null;
+          relation: string | null;
         };
         ComputedFields: never;
         Relationships: [];
@@ -602,6 +626,23 @@ export type Database = {
         Returns: boolean;
       };
       lift_takedown: { Args: { p_key: string }; Returns: boolean };
+      lineage_of: {
+        Args: { p_depth?: number; p_key: string; p_limit?: number };
+        Returns: {
+          bytes: number;
+          created_at: string;
+          crop: number[];
+          depth: number;
+          image_hash: string;
+          is_pinned: boolean;
+          key: string;
+          kind: string;
+          model: string;
+          operation: string;
+          parent_key: string;
+          relation: string;
+        }[];
+      };
       list_api_keys: { Args: Record<PropertyKey, never>; Returns: Json };
       list_budgets: { Args: Record<PropertyKey, never>; Returns: Json };
       list_members: { Args: { p_after?: number; p_batch: string; p_limit?: number }; Returns: Json };
@@ -667,6 +708,7 @@ export type Database = {
           p_model?: string;
           p_older_than?: string;
           p_prompt?: string;
+          p_with_children?: boolean;
           p_with_pinned?: boolean;
         };
         Returns: Json;

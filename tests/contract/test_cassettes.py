@@ -8,6 +8,8 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import struct
+import zlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +19,7 @@ import vcr
 from copperplate.errors import ProviderFailed
 from copperplate.failure_classes import FailureClass
 from tests.standin.drawings import number_of
+from tests.support.processing_harness import Brought, processing_at
 from tests.support.provider_harness import KEY, fal_at, openai_at, recipe_of
 
 if TYPE_CHECKING:
@@ -49,6 +52,11 @@ def without_unstable_headers(response: dict[str, Any]) -> dict[str, Any]:
     return {**response, "headers": kept}
 
 
+def asked_by_us(request: Any) -> Any:
+    """None for what the stand-in loads itself while it is recorded: it runs in this process."""
+    return None if request.path.startswith("/files/b/") else request
+
+
 @contextlib.contextmanager
 def cassette_of(name: str) -> Iterator[Any]:
     """Replay `name`, which must be played to its end; or record it, where that was asked for."""
@@ -57,6 +65,7 @@ def cassette_of(name: str) -> Iterator[Any]:
         record_mode=vcr.mode.ALL if IS_RECORDING else vcr.mode.NONE,
         match_on=MATCHED,
         filter_headers=["authorization"],
+        before_record_request=asked_by_us,
         before_record_response=without_unstable_headers,
     )
     recorder.register_matcher("our_headers", same_headers)
@@ -122,6 +131,40 @@ async def test_standin_fal_rate_limit_is_answered_once() -> None:
     await fal.close()
 
 
+def stored_png(side: int = 24) -> bytes:
+    """A PNG whose bytes depend on no library's way of compressing."""
+    rows = b"".join(b"\0" + bytes(9 * (row + column) % 256 for column in range(side)) for row in range(side))
+    chunks = (
+        (b"IHDR", struct.pack(">IIBBBBB", side, side, 8, 0, 0, 0, 0)),
+        (b"IDAT", zlib.compress(rows, 0)),
+        (b"IEND", b""),
+    )
+    made = b"".join(
+        struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body)) for name, body in chunks
+    )
+    return b"\x89PNG\r\n\x1a\n" + made
+
+
+async def test_standin_fal_upload_and_processing() -> None:
+    fal = processing_at(URL)
+    with cassette_of("fal-processed") as cassette:
+        request = Brought(stored_png()).request(fal, "fal-ai/seedvr/upscale/image")
+        made = await fal.collect(await fal.submit(request.recipe, request.inputs))
+        assert made.usage == {"micro_units": 1_000_000}
+        sent = [request for request in cassette.requests if request.method == "POST"]
+        assert [request.path for request in sent] == [
+            "/storage/auth/token",
+            "/files/upload",
+            "/fal-ai/seedvr/upscale/image",
+        ]
+        assert sent[1].body == stored_png()
+        assert json.loads(sent[1].headers["x-fal-object-lifecycle"]) == {
+            "expiration_duration_seconds": 3_600,
+            "initial_acl": {"default": "forbid"},
+        }
+    await fal.close()
+
+
 async def test_standin_openai_generate() -> None:
     images = openai_at(f"{URL}/v1")
     with cassette_of("openai-picture") as cassette:
@@ -164,7 +207,7 @@ async def test_another_prompt_is_not_answered_from_a_cassette() -> None:
 
 def test_cassettes_say_what_they_are_and_hold_no_key() -> None:
     recorded = sorted(FOLDER.glob("*.yaml"))
-    assert len(recorded) == 5
+    assert len(recorded) == 6
     for path in recorded:
         text = path.read_text()
         assert path.name.startswith("standin-")

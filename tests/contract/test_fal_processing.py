@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from io import BytesIO
 from typing import TYPE_CHECKING
 
@@ -351,6 +352,23 @@ async def test_upload_that_nobody_takes_costs_nothing_and_submits_nothing(
     assert (failed.failure_class, failed.billed) == (FailureClass.TRANSIENT, False)
     assert "secret" not in str(failed)
     assert submits(standin) == 0
+
+
+@pytest.mark.parametrize(("stage", "name"), [("storage:token", "base"), ("storage:initiate", "to")])
+async def test_neither_input_nor_token_goes_to_another_port_of_this_machine(
+    stage: str, name: str, fal: FalProcessing, standin: Standin
+) -> None:
+    with socket.socket() as elsewhere:
+        elsewhere.bind(("127.0.0.1", 0))
+        elsewhere.listen()
+        elsewhere.setblocking(False)
+        standin.scenario_log.tell("storage:cdn", "http_503")
+        standin.scenario_log.tell(stage, f"{name}=http://127.0.0.1:{elsewhere.getsockname()[1]}")
+        if stage == "storage:token":
+            standin.scenario_log.tell("storage:initiate", "http_503")
+        assert (await failure_of(fal, Brought())).failure_class is FailureClass.TRANSIENT
+        with pytest.raises(BlockingIOError):
+            elsewhere.accept()
 
 
 @pytest.mark.parametrize(

@@ -90,6 +90,8 @@ async def test_upload_that_fails_is_no_call_and_costs_nothing(
     with pytest.raises(GenerationFailed) as failed:
         await harness.coordinator.find(request, GENERATE)
     assert failed.value.failure_class is FailureClass.TRANSIENT
+    # Not even begun: nothing that may be billed was recorded.
+    assert harness.ledger._submits == []
     assert (await harness.ledger.generation_stats()).total_api_calls_made == 0
     assert not spent_of(harness.ledger, request.generation_key)
     assert standin.scenario_log.posts[BRIA] == 0

@@ -79,6 +79,8 @@ GIVEN = {
     "warm": ("--popular", "7"),
     "keys show": ("abcdEFG1",),
     "import": ("list.csv", "--root", "."),
+    "import-processing-cache": ("cache.json", "--root", "."),
+    "process": ("a.png", "--operation", "upscale"),
     **{f"keys {part}": ("abcdEFG1", "--yes") for part in ("rotate", "revoke")},
     "sign": (FOX,),
     **dict.fromkeys(("takedown", "pin", "unpin"), ("1" * 64,)),

@@ -57,6 +57,17 @@ def test_the_page_on_bodies_works_as_written(server: DevServer) -> None:
     assert printed[status:].strip() in ("200", "202")
 
 
+def test_the_page_on_processing_works_as_written(server: DevServer) -> None:
+    printed = run_page(server, "processing.md")
+    told = [json.loads(each) for each in re.findall(r"\{.*?\}(?=\{\"success|200 |\Z)", printed)]
+    made, hit, known, looked = told
+    assert [made["cached"], hit["cached"], hit["key"]] == [False, True, made["key"]]
+    assert (known["upscaled"], known["bgRemoved"], known["urls"]) == (True, False, None)
+    assert (looked["key"], looked["width"], looked["height"]) == (made["key"], 1536, 768)
+    assert httpx.get(looked["url"]).content.startswith(PNG)
+    assert printed.endswith("200 image/png\n")
+
+
 def test_the_page_on_batches_works_as_written(server: DevServer) -> None:
     looked, canceled = (
         json.loads(each) for each in re.findall(r"\{.*?\}(?=\{\"success|\Z)", run_page(server, "batches.md"))

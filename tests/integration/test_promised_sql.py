@@ -18,6 +18,7 @@ from tests.support.pictures import picture_request, rendition, upload
 if TYPE_CHECKING:
     from copperplate.adapters.ledger.postgres import PostgresLedger
 
+NO_CHILDREN = {"children": 0, "pinned_children": 0, "has_more": False}
 PROMISED = {
     "most accessed": """SELECT prompt, dimensions, format, access_count, created_at, last_accessed_at
         FROM public.image_cache ORDER BY access_count DESC LIMIT 10;""",
@@ -105,7 +106,7 @@ async def test_leader_whose_picture_was_deleted_meanwhile_cannot_complete(
     counts = editor.execute(
         "select public.purge_entries(p_prompt => ' a  beautiful sunset', p_dry_run => false) as counts"
     ).fetchone()
-    expected = {"dry_run": False, "generations": 1, "pinned": 0, "images": 0, "bytes": 0}
+    expected = {"dry_run": False, "generations": 1, "pinned": 0, "images": 0, "bytes": 0, **NO_CHILDREN}
     assert counts == {"counts": {**expected, "keys": [picture_request().generation_key], "objects": []}}
     assert not await ledger.heartbeat(picture_request().generation_key, held.fence, timedelta(seconds=20))
     assert await ledger.complete(picture_request().generation_key, held.fence, upload("late"), url=None) is None
@@ -120,7 +121,8 @@ async def test_purge_is_a_dry_run_unless_told_otherwise(
         f"p_key_prefix => '{picture_request().generation_key[:8]}'",
     ):
         row = editor.execute(f"select public.purge_entries({condition}) as counts").fetchone()
-        assert row == {"counts": {"dry_run": True, "generations": 1, "pinned": 0, "images": 1, "bytes": 2000}}
+        expected = {"dry_run": True, "generations": 1, "pinned": 0, "images": 1, "bytes": 2000, **NO_CHILDREN}
+        assert row == {"counts": expected}
     assert editor.execute("select from public.image_cache").rowcount == 1
     for nothing in ("", "p_key_prefix => '', p_dry_run => false", "p_model => 'copperplate/painter-1', p_prompt => ''"):
         with pytest.raises(psycopg.Error) as refused:

@@ -248,7 +248,7 @@ async def test_savings_in_money(ledger: PostgresLedger, ask: IdempotencyRecord) 
     await ledger.record_usage(
         [request_count(picture_request(), Outcome.GENERATED, 1), request_count(picture_request(), Outcome.COALESCED, 4)]
     )
-    image, memoji = ask("savings_in_money.sql")
+    image, memoji, _ = ask("savings_in_money.sql")
     assert (image["kind"], image["served"], image["saved"], image["efficiency_percent"]) == ("image", 5, 4, 80)
     assert (float(image["spent_usd"]), float(image["saved_usd"])) == (0.003, 0.012)
     assert (memoji["kind"], memoji["served"], memoji["efficiency_percent"]) == ("memoji", 0, None)
@@ -429,6 +429,7 @@ JOBS = {
     "copperplate-sweep": ("*/10 * * * *", "sweep_generations"),
     "copperplate-cleanup": ("17 * * * *", "cleanup_old_cache_entries"),
     "copperplate-memoji": ("32 * * * *", "cleanup_old_memoji"),
+    "copperplate-processed": ("40 * * * *", "cleanup_old_processed_images"),
     "copperplate-failures": ("47 * * * *", "cleanup_old_generation_status"),
 }
 
@@ -493,12 +494,13 @@ async def test_taken_down(
     editor.execute("select public.take_down(%s, 'a letter')", (wrong.rendition_key,))
     editor.execute("select public.pin_picture(%s)", (kept.generation_key,))
     rows = [
-        (row["what"], row["generation_key"], row["asked_key"], row["prompt"], row["reason"])
+        (row["what"], row["generation_key"], row["asked_key"], row["prompt"], row["reason"], row["took_along"])
         for row in ask("taken_down.sql")
     ]
     assert rows == [
-        ("pinned", kept.generation_key, None, "kept", None),
-        ("taken down", wrong.generation_key, wrong.rendition_key, None, "a letter"),
+        ("pinned", kept.generation_key, None, "kept", None, None),
+        # With the bytes of its original and of its picture.
+        ("taken down", wrong.generation_key, wrong.rendition_key, None, "a letter", 2),
     ]
 
 

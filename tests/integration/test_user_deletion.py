@@ -14,6 +14,7 @@ from copperplate.local.cluster import ignore
 from copperplate.local.migrations import migrate
 from copperplate.model import Lead
 from tests.contract.ledger.credits import ANSWER, acquire_charged, balance_and_held, complete_charged, finish
+from tests.contract.ledger.source_pictures import source
 from tests.support.pictures import picture_request
 
 if TYPE_CHECKING:
@@ -58,6 +59,8 @@ async def ledger(owner_url: str) -> AsyncIterator[PostgresLedger]:
             await made.begin_request(user, asked.generation_key, f"key {number}")
             await complete_charged(made, asked, user, asked.generation_key)
         await made.deliver(user, picture_request(f"{name} 1").generation_key, ANSWER, "key 1")
+        for picture in (f"of a {name}", "brought by both"):
+            await made.note_source(source(picture), owner=f"user:{user}")
     yield made
     await made.close()
 
@@ -85,7 +88,10 @@ async def test_nothing_of_ours_names_a_user_whom_auth_deleted(
     ledger: PostgresLedger, auth: Connection, owner: Connection, how: str
 ) -> None:
     before = await ledger.audit_credits()
-    assert find(owner, ALICE, "public", "copperplate") == ["copperplate.accounts.user_id"]
+    assert find(owner, ALICE, "public", "copperplate") == [
+        "copperplate.accounts.user_id",
+        "copperplate.source_owners.owner",
+    ]
     auth.execute(DELETIONS[how].encode(), [ALICE])
     assert find(owner, ALICE, "public", "copperplate") == []
     after = await ledger.audit_credits()
@@ -106,6 +112,7 @@ async def test_somebody_elses_credits_and_asks_are_left_alone(
     auth.execute(DELETIONS[how].encode(), [ALICE])
     assert await balance_and_held(ledger, BOB) == (3, 0)
     assert owner.execute("select count(*) from copperplate.user_requests").fetchone() == (2,)
+    assert owner.execute("select owner from copperplate.source_owners").fetchall() == [(f"user:{BOB}",)] * 2
     answer = (await ledger.begin_request(BOB, picture_request("hen 1").generation_key, "key 1")).answer
     assert answer == {**ANSWER, "credits": 3}
 

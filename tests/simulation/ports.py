@@ -399,7 +399,15 @@ class ProcessLedger:
     async def audit_objects(self, bucket: str, paths: Sequence[str], reached: str) -> int:
         return await self._real.audit_objects(bucket, paths, reached)
 
-    async def purge(self, condition: Condition, limit: int, *, is_dry_run: bool, with_pinned: bool = False) -> Purged:
+    async def purge(
+        self,
+        condition: Condition,
+        limit: int,
+        *,
+        is_dry_run: bool,
+        with_pinned: bool = False,
+        with_children: bool = False,
+    ) -> Purged:
         raise AssertionError("people delete pictures past every process here")
 
 

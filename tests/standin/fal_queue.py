@@ -162,7 +162,7 @@ class FalQueue:
 
     def _state(self, drawing: Drawing) -> dict[str, Any]:
         scenario = drawing.scenario
-        if scenario.is_("stuck"):
+        if scenario.is_("stuck") or (scenario.is_("held") and not self._book.released.is_set()):
             return {"status": "IN_PROGRESS", "logs": None}
         seconds = float(scenario.value) if scenario.is_("slow") else 0.0
         if drawing.polls == 1:

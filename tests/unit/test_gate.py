@@ -156,7 +156,7 @@ def test_the_owner_is_a_caller_who_may_have_everything_made_within_the_house() -
 
 def test_only_the_command_line_acts_as_the_owner() -> None:
     acting = {path for path in SOURCE.rglob("*.py") if re.search(r"\bTHE_OWNER\b|is_owner=", path.read_text())}
-    assert {path.parent.name for path in acting - {SOURCE / "access" / "caller.py"}} <= {"cli"}
+    assert {path.parent.name for path in acting - {SOURCE / "access" / "caller.py"}} == {"cli"}
 
 
 def kept_wish(permit: Permit, **fields: Any) -> Wish:

@@ -447,6 +447,7 @@ async def test_the_secret_opens_the_cleanup(client: httpx.AsyncClient, method: s
         "success": True,
         "images": 0,
         "memoji": 0,
+        "processed_pictures": 0,
         "archived": 0,
         "generations": 0,
         "swept": 0,

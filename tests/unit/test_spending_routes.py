@@ -170,7 +170,7 @@ FRONT: Final = {
 }
 
 
-def _routes(routes: Iterable[Any], prefix: str = "") -> set[str]:
+def routes_in(routes: Iterable[Any], prefix: str = "") -> set[str]:
     """Every path that is routed, those of included routers too; what cannot be enumerated fails."""
     found: set[str] = set()
     for route in routes:
@@ -179,7 +179,7 @@ def _routes(routes: Iterable[Any], prefix: str = "") -> set[str]:
         else:  # FastAPI keeps a router that was included as it is
             router = getattr(route, "original_router", None)
             assert router is not None, f"say how the routes of {route!r} are enumerated"
-            found |= _routes(router.routes, prefix + route.include_context.prefix)
+            found |= routes_in(router.routes, prefix + route.include_context.prefix)
     return found
 
 
@@ -193,8 +193,8 @@ def _front(app: Application) -> Iterator[str]:
 
 def undeclared(app: Application) -> str:
     """What to add to the table; empty where it is complete."""
-    wanting = sorted(_routes(app.routes) - TABLE.keys())
-    gone = sorted(TABLE.keys() - {PICTURE, KEPT, GENERATION_EVENTS, BATCH_EVENTS} - _routes(app.routes))
+    wanting = sorted(routes_in(app.routes) - TABLE.keys())
+    gone = sorted(TABLE.keys() - {PICTURE, KEPT, GENERATION_EVENTS, BATCH_EVENTS} - routes_in(app.routes))
     before = sorted(set(_front(app)) - FRONT.keys())
     return "".join(
         (

@@ -13,6 +13,7 @@ from copperplate.adapters.system_clock import SystemClock
 from copperplate.cli import consent
 from copperplate.cli.database import show
 from copperplate.cli.exit_codes import EXIT_FAILED, EXIT_OK, EXIT_USAGE
+from copperplate.cli.lineage import tree_lines
 from copperplate.cli.shared import A_KEY, WHERE_KEYS_ARE, add_command, between, key_of, say, settings_of, with_database
 from copperplate.compose import make_images, open_backend, open_cdns
 from copperplate.errors import Misconfigured
@@ -38,7 +39,7 @@ def add(commands: Any) -> None:
         "--max-age-days",
         type=_days,
         metavar="N",
-        help="remove what was not served for N days (default: the rule of each kind, 30 for pictures by URL)",
+        help="remove what was not served for N days (default: the rule of its kind, 30 for all but memoji)",
     )
     cleanup.add_argument("--dry-run", action="store_true", help="only count what would be removed")
     consent.add_yes(cleanup)
@@ -51,6 +52,9 @@ def add(commands: Any) -> None:
     purge_.add_argument("--model", type=_given, help="every picture this model made")
     purge_.add_argument("--older-than-days", type=_days, metavar="N", help="every generation older than N days")
     purge_.add_argument("--with-pinned", action="store_true", help="pinned ones, too; --key alone means them anyway")
+    purge_.add_argument(
+        "--with-children", action="store_true", help="and all that was made from them; a dry run shows it as a tree"
+    )
     purge_.add_argument("--dry-run", action="store_true", help="only count what would be removed")
     consent.add_yes(purge_)
     purge_.add_argument("--json", action="store_true", help="for programs")
@@ -134,6 +138,7 @@ def run_purge(arguments: argparse.Namespace) -> int:
                 condition,
                 is_dry_run=is_dry_run,
                 with_pinned=arguments.with_pinned,
+                with_children=arguments.with_children,
                 stores=stores,
                 cdns=cdns,
             )
@@ -144,12 +149,23 @@ def run_purge(arguments: argparse.Namespace) -> int:
             if found["generations"] and not consent.is_given(arguments, _loss(found)):
                 return EXIT_FAILED
         figures = asyncio.run(run(opened, is_dry_run=arguments.dry_run))
-    show(figures, as_json=arguments.json)
+    _show_purge(figures, arguments)
     if figures["pinned"]:
         say("pinned pictures are left: --with-pinned means them, too, and --key names one")
     if condition == Condition(key=arguments.key) and not figures["generations"]:
         say(f"nothing is known of this key, and nothing was removed. {WHERE_KEYS_ARE}")
     return EXIT_OK
+
+
+def _show_purge(figures: dict[str, Any], arguments: argparse.Namespace) -> None:
+    if arguments.json:
+        show(figures, as_json=True)
+    else:
+        show({name: value for name, value in figures.items() if name != "tree"}, as_json=False)
+        for line in tree_lines(figures.get("tree", ())):
+            print(line)
+    if figures.get("children") and not arguments.with_children:
+        say("what was made from these pictures stays, as many as children: --with-children removes it, too")
 
 
 def _is_sooner(keep: timedelta) -> bool:
@@ -158,7 +174,7 @@ def _is_sooner(keep: timedelta) -> bool:
 
 
 def _loss(counted: Mapping[str, int]) -> str:
-    by_kind = {spec.plural: counted[spec.plural] for spec in KINDS.values() if counted.get(spec.plural)}
+    by_kind = {spec.plural: counted[spec.count_name] for spec in KINDS.values() if counted.get(spec.count_name)}
     each = f" ({', '.join(f'{number:,} {plural}' for plural, number in by_kind.items())})" if by_kind else ""
     generations, size = f"{counted['generations']:,} generations", f"{counted['bytes']:,} bytes"
     return (

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from copperplate.adapters.picture_sources import Folder
 from copperplate.model import PictureFormat
+from copperplate.ports.sources import SourceRefused
 from copperplate.processing.bulk import OutputExists, OutputNotWritten
 from copperplate.source_pictures import Operation
 
@@ -67,6 +68,8 @@ class Files:
         """See `PictureSource.read`."""
         place = await asyncio.to_thread(os.path.realpath, name)
         folder, _, file = place.rpartition(os.sep)
+        if not await asyncio.to_thread(os.path.exists, place):
+            raise SourceRefused("the file is not there any more")
         return await Folder(Path(folder or os.sep), self._max_bytes).read(file)
 
 
@@ -119,7 +122,7 @@ class ResultFiles:
             whole.write_bytes(body)
             if self._may_replace:
                 whole.replace(place)
-            else:
+            elif _digest_of(place) != hashlib.sha256(body).hexdigest():  # two runs at once write the same
                 os.link(whole, place)  # it fails where there is something, whoever wrote it meanwhile
 
 

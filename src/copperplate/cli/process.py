@@ -15,6 +15,7 @@ from copperplate.cli.database import show
 from copperplate.cli.exit_codes import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK, EXIT_USAGE
 from copperplate.cli.progress_bar import progress
 from copperplate.cli.shared import add_command, between, say, settings_of, with_database
+from copperplate.cli.warm_figures import RunProgress
 from copperplate.errors import InvalidRequest, Misconfigured, Unavailable
 from copperplate.prices import MICRO
 from copperplate.source_pictures import Operation
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from copperplate.cli.picture_files import ResultFiles
-    from copperplate.cli.progress_bar import ProgressBar
     from copperplate.processing.bulk import BulkProcessing
     from copperplate.services import Services
     from copperplate.settings import Settings
@@ -104,34 +104,39 @@ async def _process(
     async with open_services(settings) as services:
         with progress(len(names), str(arguments.operation)) as bar:
             try:
-                bulk = _bulk(arguments, results, services, bar)
+                run_progress = RunProgress(bar, total=len(names), what=str(arguments.operation))
+                bulk = _bulk(arguments, results, services, run_progress)
             except InvalidRequest as fault:
                 say(f"copperplate: {fault} Nothing was spent [{fault.code}]")
                 return EXIT_USAGE
             is_stopped = await _run(bulk, names, arguments.in_flight or settings.work_items)
     _show(bulk, len(names), as_json=arguments.json)
     if is_stopped:
-        left = len(names) - sum(bulk.endings.values())
+        left = len(names) - bulk.ended
         say(f"stopped: {left:,} are left, and the same command goes on with them")
         return EXIT_INTERRUPTED
     return EXIT_FAILED if bulk.faults else EXIT_OK
 
 
-def _bulk(arguments: argparse.Namespace, results: ResultFiles, services: Services, bar: ProgressBar) -> BulkProcessing:
+def _bulk(
+    arguments: argparse.Namespace, results: ResultFiles, services: Services, run_progress: RunProgress
+) -> BulkProcessing:
     """The run. Raises `InvalidModel`, `InvalidParameter`."""
+    from copperplate.access.caller import THE_OWNER
     from copperplate.cli.picture_files import Files, shown
     from copperplate.processing.bulk import BulkProcessing
     from copperplate.recipes.kinds import PROCESSED
 
     def done(name: str, fault: str | None) -> None:
-        bar.advance()
         if fault is not None:
-            bar.say(f"{shown(name)}: {fault}")
+            run_progress.say(f"{shown(name)}: {fault}")
+        run_progress.see(bulk.ended)
 
     model = services.processing.model_for(arguments.operation, arguments.model)
     parameters = dict(arguments.parameters)
     model.canonical_parameters(parameters)
-    return BulkProcessing(
+    bulk = BulkProcessing(
+        caller=THE_OWNER,
         processing=services.processing,
         gate=services.gate,
         meter=services.request_meter,
@@ -144,6 +149,7 @@ def _bulk(arguments: argparse.Namespace, results: ResultFiles, services: Service
         is_dry_run=arguments.dry_run,
         max_micro_usd=arguments.max_usd,
     )
+    return bulk
 
 
 async def _run(bulk: BulkProcessing, names: Sequence[str], in_flight: int) -> bool:

@@ -12,14 +12,17 @@ from copperplate.cli.exit_codes import EXIT_FAILED, EXIT_OK, EXIT_USAGE
 from copperplate.cli.shared import A_KEY, WHERE_KEYS_ARE, add_command, key_of, say, settings_of, with_database
 from copperplate.compose import open_backend, open_cdns
 from copperplate.model import Condition
+from copperplate.operations.purge import ALL
 from copperplate.operations.takedown import take_down
 from copperplate.ports.takedowns import Found
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Sequence
 
+    from copperplate.ports.maintenance import Purged
     from copperplate.ports.takedowns import Pin, Takedown
     from copperplate.settings import Settings
+    from copperplate.source_pictures import ProcessedResult
 
 MAX_REASON: Final = 500
 # It may be the key of one format: then no generation is taken down yet.
@@ -35,7 +38,7 @@ def add(commands: Any) -> None:
     takedown = add_command(
         commands, "takedown", run_takedown, "remove a picture for good: it is answered 410 and never made again"
     )
-    takedown.add_argument("key", type=key_of, metavar="KEY", help=A_KEY)
+    takedown.add_argument("key", type=key_of, metavar="KEY", help=f"{A_KEY}, or a source picture's SHA-256")
     takedown.add_argument("--reason", type=_reason, help="for yourself; nobody else is told")
     takedown.add_argument("--lift", action="store_true", help="take it back: the next request makes the picture anew")
     consent.add_yes(takedown)
@@ -62,10 +65,11 @@ def run_takedown(arguments: argparse.Namespace) -> int:
     if not consent.can_be_had(arguments):
         return EXIT_USAGE
 
-    async def count(opened: Settings) -> Mapping[str, int]:
+    async def tell_loss(opened: Settings) -> str | None:
         async with open_backend(opened) as (ledger, _):
-            found = await ledger.purge(Condition(key=arguments.key), 1, is_dry_run=True)
-        return {"generations": found.generations, "images": found.images, "bytes": found.size_bytes}
+            condition = Condition(key=arguments.key)
+            found = await ledger.purge(condition, ALL, is_dry_run=True, with_pinned=True, with_children=True)
+            return _loss(found) if found.generations else _loss_of_source(await ledger.find_results(arguments.key))
 
     async def run(opened: Settings) -> Takedown:
         async with open_backend(opened) as (ledger, stores), open_cdns(opened) as cdns:
@@ -73,8 +77,8 @@ def run_takedown(arguments: argparse.Namespace) -> int:
 
     with with_database(settings) as opened:
         if not arguments.yes:
-            loss = asyncio.run(count(opened))
-            if loss["generations"] and not consent.is_given(arguments, _loss(loss)):
+            loss = asyncio.run(tell_loss(opened))
+            if loss is not None and not consent.is_given(arguments, loss):
                 return EXIT_FAILED
         taken = asyncio.run(run(opened))
     _show_takedown(taken, as_json=arguments.json)
@@ -89,12 +93,15 @@ def _lift(arguments: argparse.Namespace) -> int:
     with with_database(settings_of(arguments)) as opened:
         is_lifted = asyncio.run(run(opened))
     if not is_lifted:
-        say("copperplate: this key is not taken down: sql/taken_down.sql lists what is [not_taken_down]")
+        say(
+            "copperplate: this key is not taken down for itself: sql/taken_down.sql lists what is, and "
+            "what was taken along with another, which is lifted with that [not_taken_down]"
+        )
         return EXIT_FAILED
     if arguments.json:
         show({"key": arguments.key, "lifted": True}, as_json=True)
     else:
-        say("the takedown is lifted: the next request makes the picture anew")
+        say("the takedown is lifted, with what it took along: the next request makes the picture anew")
     return EXIT_OK
 
 
@@ -133,7 +140,12 @@ def _set_pin(arguments: argparse.Namespace, *, is_pinned: bool) -> int:
 
 
 def _show_takedown(taken: Takedown, *, as_json: bool) -> None:
-    figures = {"generations": taken.generations, "images": taken.images, "bytes": taken.size_bytes}
+    figures = {
+        "generations": taken.generations,
+        "descendants": taken.descendants,
+        "images": taken.images,
+        "bytes": taken.size_bytes,
+    }
     if as_json:
         named = {"key": taken.generation_key, "found": taken.found.value, "is_new": taken.is_new}
         show({**named, **figures}, as_json=True)
@@ -141,12 +153,27 @@ def _show_takedown(taken: Takedown, *, as_json: bool) -> None:
         show(figures, as_json=False)
     if taken.found is Found.NOTHING:
         say(_OF_NOTHING)
+    elif taken.found is Found.SOURCE and not as_json:
+        say(f"nothing is made of the bytes {taken.generation_key} any more; --lift takes it back")
     elif not as_json:
         say(f"generation {taken.generation_key} is taken down: 410 from now on; --lift takes it back")
     if taken.found is Found.TOMBSTONE:
         say("it was taken down before; what was left of it is removed")
 
 
-def _loss(counted: Mapping[str, int]) -> str:
-    images, size = f"{counted['images']:,} pictures", f"{counted['bytes']:,} bytes"
-    return f"{images} of 1 generation, {size}, which are answered 410 from then on and never made again"
+def _loss(found: Purged) -> str:
+    made_from_it = f" and {found.children:,} made from it" if found.children else ""
+    images, size = f"{found.images:,} pictures", f"{found.size_bytes:,} bytes"
+    return (
+        f"{images} of {found.generations - found.children} generation{made_from_it}, {size}, which are answered 410 "
+        "from then on and never made again"
+    )
+
+
+def _loss_of_source(results: Sequence[ProcessedResult]) -> str | None:
+    if not results:
+        return None
+    return (
+        f"{len(results):,} pictures made from these bytes, with all made from those, which are answered 410 from then "
+        "on and never made again"
+    )

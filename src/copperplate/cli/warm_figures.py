@@ -26,12 +26,17 @@ _SHOWN_LINES: Final = 20
 class RunProgress:
     """Tells how far a run has come: a bar moves, and where stderr is no terminal a line says it now and then."""
 
-    def __init__(self, bar: ProgressBar, *, total: int) -> None:
+    def __init__(self, bar: ProgressBar, *, total: int, what: str = "warming") -> None:
         self._bar = bar
+        self._what = what
         self._total = total
         self._ended = 0
         self._is_quiet = not sys.stderr.isatty()
         self._said_at = time.monotonic()
+
+    def say(self, line: str) -> None:
+        """Print a line to stderr, above the bar where one is drawn."""
+        self._bar.say(line)
 
     def see(self, ended: int) -> None:
         """So many have ended by now."""
@@ -39,7 +44,7 @@ class RunProgress:
         self._ended = ended
         if self._is_quiet and time.monotonic() - self._said_at >= SAY_SECONDS:
             self._said_at = time.monotonic()
-            self._bar.say(f"warming: {ended:,} of {self._total:,}")
+            self._bar.say(f"{self._what}: {ended:,} of {self._total:,}")
 
 
 def say_faults(wish_list: WishList) -> None:

@@ -8,6 +8,10 @@ from urllib.parse import urlencode
 from copperplate.recipes.url import parameter_name, parameter_value
 
 PARAMETER: Final = "token"
+NOT_PERMITTED: Final = (
+    "This token does not permit to watch this, or its ten minutes are over. Ask for the status, as its owner, to have "
+    "a new one."
+)
 
 
 def generation_events(key: str, token: str | None = None) -> str:

@@ -15,7 +15,7 @@ from copperplate.serving.watches import Pace, View
 from copperplate.wishes import State
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+    from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
     from uuid import UUID
 
     from copperplate.ports import Wishes
@@ -47,7 +47,9 @@ class GenerationSource:
 
     pace = GENERATION_PACE
 
-    def __init__(self, key: str, ledger: Wishes, tell: Callable[[GenerationState], Mapping[str, Any]]) -> None:
+    def __init__(
+        self, key: str, ledger: Wishes, tell: Callable[[GenerationState], Awaitable[Mapping[str, Any]]]
+    ) -> None:
         self.hint = key
         self._ledger = ledger
         self._tell = tell
@@ -63,7 +65,7 @@ class GenerationSource:
         if not self._last_id:
             self._usual_seconds = state.usual_seconds
         state = replace(state, usual_seconds=self._usual_seconds)
-        told = self._tell(state)
+        told = await self._tell(state)
         is_final = state.state.is_final
         event_id = _id_of(_json(_standing(told, is_final=is_final)), is_final=is_final)
         has_changed = event_id != self._last_id
@@ -78,6 +80,7 @@ class GenerationSource:
             is_final=is_final,
             is_idle=not is_final and not state.is_led,
             is_private=KINDS[state.kind].is_private,
+            kind=state.kind,
         )
 
 
@@ -220,6 +223,8 @@ def _standing(told: Mapping[str, Any], *, is_final: bool = True) -> dict[str, An
     """What was told, without what runs by itself; once it is final, when it began makes no difference either."""
     left_out = _RUNNING | {"started_at"} if is_final else _RUNNING
     standing = {name: value for name, value in told.items() if name not in left_out}
+    if told.get("url_expires_at"):  # another address each time, of the same picture
+        del standing["url"], standing["url_expires_at"]
     if told.get("error"):
         standing["error"] = _standing(told["error"])
     return standing

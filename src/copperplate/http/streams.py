@@ -15,15 +15,15 @@ from typing import TYPE_CHECKING, Final
 from uuid import UUID
 
 from copperplate.access.owners import owner_of
+from copperplate.access.visibility import may_see
 from copperplate.denials import InvalidEventToken
 from copperplate.errors import InvalidHost, LedgerUnavailable, MethodNotAllowed, NotFound
 from copperplate.http import event_addresses, headers
-from copperplate.http.addresses import picture_addresses
 from copperplate.http.api import BATCH_ID
 from copperplate.http.callers import caller_address, caller_of
 from copperplate.http.event_sources import RETRY_MS, BatchSource, GenerationSource
 from copperplate.http.followers import ABORT, Follower, Followers
-from copperplate.http.generation_states import told_of
+from copperplate.http.generation_states import told_with_address
 from copperplate.http.origin import base_url_of, has_one_host
 from copperplate.http.picture_answers import Answer, error_answer, send_answer
 from copperplate.http.vercel import MIN_WORK_SECONDS, work_seconds_left
@@ -52,10 +52,6 @@ _PATH: Final = re.compile(r"/api/(?:generations/(?P<key>[^/]+)|batches/(?P<batch
 _UNKNOWN: Final = (
     "There is nothing to watch here, or it is told to those alone who asked for it: they send the address that was "
     "handed out as `events`, with its token, or the credential they asked with."
-)
-_NOT_PERMITTED: Final = (
-    "This token does not permit to watch this, or its ten minutes are over. Ask for the status, as its owner, to have "
-    "a new one."
 )
 _NEVER_KEPT: Final = [
     # What is transformed on its way may be held back there.
@@ -184,7 +180,7 @@ async def _look(place: Place, scope: Scope, services: Services) -> View:
     token = event_addresses.parameter_in(scope["query_string"], event_addresses.PARAMETER)
     # Whether there is such a thing or not: a token that does not permit it tells nothing else.
     if token is not None and not await services.event_tokens.permits(watched.key, token):
-        raise InvalidEventToken(_NOT_PERMITTED)
+        raise InvalidEventToken(event_addresses.NOT_PERMITTED)
     view = await place.join(watched).first()
     if view is None or (view.is_private and token is None and not await _is_owner(caller, view, watched, services)):
         raise NotFound(_UNKNOWN)
@@ -194,7 +190,8 @@ async def _look(place: Place, scope: Scope, services: Services) -> View:
 async def _is_owner(caller: Caller, view: View, watched: Watched, services: Services) -> bool:
     if view.owner is not None:
         return owner_of(caller) == view.owner
-    return caller.user is not None and await services.ledger.is_requested_by(caller.user.id, watched.key)
+    assert view.kind is not None  # noqa: S101 - a batch that is private has an owner
+    return await may_see(services.ledger, view.kind, watched.key, caller)
 
 
 def _watched(scope: Scope, services: Services) -> Watched:
@@ -204,7 +201,7 @@ def _watched(scope: Scope, services: Services) -> Watched:
     assert path is not None  # noqa: S101 - see `is_stream`
     key, batch = path["key"], path["batch"]
     if key is not None and KEY.fullmatch(key):
-        tell = partial(told_of, url_of=picture_addresses(scope, services))
+        tell = partial(told_with_address, scope, services)
         make_source: Callable[[], Source] = partial(GenerationSource, key, services.ledger, tell)
     elif batch is not None and BATCH_ID.fullmatch(batch):
         key, make_source = batch, partial(_batch_source, UUID(batch), services, base)

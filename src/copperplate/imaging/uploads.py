@@ -38,7 +38,7 @@ _OVERHEAD_BYTES: Final = 12_000_000
 # progressive jpg of four colours keeps eight bytes a pixel beside four of the picture, a webp two canvases beside two
 # pictures; an avif has up to 12 bits a value, with grain once more, and in a grid once more again.
 _NEEDS: Final[Mapping[str, tuple[float, float]]] = {
-    "JPEG": (6, 1),
+    "JPEG": (12.5, 4),
     "PNG": (9, 4),
     "GIF": (11, 4),
     "WEBP": (16.5, 7),

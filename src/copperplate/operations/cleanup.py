@@ -58,9 +58,9 @@ class Cleaned:
     is_complete: bool
 
     def as_dict(self) -> dict[str, Any]:
-        """As it is answered and logged: each kind under its plural."""
+        """As it is answered and logged: each kind under its `count_name`."""
         return {
-            **_by_plural(self.pictures),
+            **_by_kind(self.pictures),
             "archived": self.archived,
             "generations": self.generations,
             "bytes": self.size_bytes,
@@ -125,10 +125,10 @@ async def clean(
 
 
 async def count(ledger: _Ledger, *, keep: timedelta | None = None) -> Mapping[str, int]:
-    """What a run would remove of pictures, each kind under its plural, `generations`, `bytes`, and archive."""
+    """What a run would remove of pictures, each kind under its `count_name`, `generations`, `bytes`, and archive."""
     counts = {name: await ledger.count_old_entries(name, older_than=_age(spec, keep)) for name, spec in KINDS.items()}
     return {
-        **_by_plural({name: each.pictures for name, each in counts.items()}),
+        **_by_kind({name: each.pictures for name, each in counts.items()}),
         "archived": sum(each.archived for each in counts.values()),
         "generations": sum(each.generations for each in counts.values()),
         "bytes": sum(each.size_bytes for each in counts.values()),
@@ -141,8 +141,8 @@ def _age(spec: KindSpec, keep: timedelta | None) -> timedelta | None:
     return keep if spec.ages_from_last_use else None
 
 
-def _by_plural(pictures: Mapping[str, int]) -> dict[str, int]:
-    return {KINDS[name].plural: number for name, number in pictures.items()}
+def _by_kind(pictures: Mapping[str, int]) -> dict[str, int]:
+    return {KINDS[name].count_name: number for name, number in pictures.items()}
 
 
 class _Run:

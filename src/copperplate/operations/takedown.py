@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
@@ -22,13 +23,31 @@ async def take_down(
     stores: Mapping[str, ObjectStore] = MappingProxyType({}),
     cdns: Sequence[Cdn] = (),
 ) -> Takedown:
-    """Take a picture down; its objects and the CDNs' copies go at once.
+    """Take a picture down with all that was made from it; its objects and the CDNs' copies go at once.
 
-    An object that a store does not remove is left to the next cleanup. Raises `LedgerUnavailable`, and what the first
-    CDN that failed says, once all were asked: taking down again asks them again, and its copies end with their hour.
+    More descendants than one call removes are removed by further ones. An object that a store does not remove is left
+    to the next cleanup. Raises `LedgerUnavailable`, and what the first CDN that failed says, once all were asked:
+    taking down again asks them again, and its copies end with their hour.
     """
-    taken = await ledger.take_down(key, reason=reason)
+    taken = last = await ledger.take_down(key, reason=reason)
+    while not last.is_whole and last.generations:
+        last = await ledger.take_down(key, reason=reason)
+        taken = _sum(taken, last)
     # The objects before the CDNs, which would else fetch them once more.
     await remove_now(stores, taken.objects)
     await forget_copies(cdns, taken.keys, taken.objects)
     return taken
+
+
+def _sum(first: Takedown, further: Takedown) -> Takedown:
+    """What two calls removed; the second names the objects of both."""
+    return replace(
+        first,
+        generations=first.generations + further.generations,
+        descendants=first.descendants + further.descendants,
+        is_whole=further.is_whole,
+        images=first.images + further.images,
+        size_bytes=first.size_bytes + further.size_bytes,
+        keys=(*first.keys, *further.keys),
+        objects=further.objects,
+    )

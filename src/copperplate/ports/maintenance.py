@@ -45,10 +45,23 @@ class DiscardedObject(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PurgedNode:
+    """A generation that a purge with children removes, or that one of these was made from."""
+
+    key: str
+    kind: str
+    operation: str | None
+    parent_key: str | None
+    bytes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Purged:
     """What a purge removed; a dry run has counts alone. `objects` are pairs of bucket and path.
 
-    `pinned` counts the generations that met the condition and were left, as they are pinned.
+    `pinned` counts the generations that met the condition and were left, as they are pinned. `children` counts what was
+    made from those that are removed, in any number of steps: removed with them where that was asked, else left; only a
+    dry run counts those that are left. `tree` has the first of them and what they were made from.
     """
 
     generations: int
@@ -57,6 +70,10 @@ class Purged:
     keys: Sequence[str] = ()
     objects: Sequence[tuple[str, str]] = ()
     pinned: int = 0
+    children: int = 0
+    pinned_children: int = 0  # that were left
+    has_more: bool = False  # there is more than `limit` allows
+    tree: Sequence[PurgedNode] = ()
 
     @classmethod
     def from_row(cls, row: Mapping[str, Any]) -> Purged:
@@ -68,6 +85,10 @@ class Purged:
             keys=tuple(row.get("keys", ())),
             objects=tuple((bucket, path) for bucket, path in row.get("objects", ())),
             pinned=row["pinned"],
+            children=row["children"],
+            pinned_children=row["pinned_children"],
+            has_more=row["has_more"],
+            tree=tuple(PurgedNode(**node) for node in row.get("tree", ())),
         )
 
 
@@ -110,8 +131,18 @@ class Maintenance(Sweeper, Protocol):
         `paths` must be older than any upload under way. The reservation is renewed.
         """
 
-    async def purge(self, condition: Condition, limit: int, *, is_dry_run: bool, with_pinned: bool = False) -> Purged:
+    async def purge(
+        self,
+        condition: Condition,
+        limit: int,
+        *,
+        is_dry_run: bool,
+        with_pinned: bool = False,
+        with_children: bool = False,
+    ) -> Purged:
         """Remove at most `limit` generations that meet `condition`, with all they have. A dry run only counts.
 
+        With children, all that was made from them goes too: as many more, or, where these are more than `limit`, so
+        many of them first.
         Pinned ones are left, unless `condition` names the key or they are meant `with_pinned`.
         """

@@ -16,6 +16,7 @@ class Found(StrEnum):
     GENERATION = "generation"
     PICTURE = "picture"  # a rendition's key; its generation was taken down
     TOMBSTONE = "tombstone"  # it was taken down before
+    SOURCE = "source"  # the digest of a source picture
     NOTHING = "nothing"  # of a picture nobody has, and taken down all the same
 
 
@@ -23,13 +24,16 @@ class Found(StrEnum):
 class Takedown:
     """What a takedown found and removed. `objects` are pairs of bucket and path, `keys` are generations'.
 
-    `is_new` is False where it was taken down before; then `objects` are those that the store may still have.
+    `is_new` is False where it was taken down before; then `objects` are those that the store may still have. `is_whole`
+    is False where there are more descendants than one call removes.
     """
 
     found: Found
     generation_key: str
     is_new: bool
-    generations: int
+    generations: int  # descendants included
+    descendants: int
+    is_whole: bool
     images: int  # that people are shown
     size_bytes: int
     keys: Sequence[str]
@@ -43,6 +47,8 @@ class Takedown:
             generation_key=row["generation_key"],
             is_new=row["is_new"],
             generations=row["generations"],
+            descendants=row["descendants"],
+            is_whole=row["is_whole"],
             images=row["images"],
             size_bytes=row["bytes"],
             keys=tuple(row["keys"]),
@@ -72,12 +78,17 @@ class Takedowns(Protocol):
 
         A leader at work on it loses its lease: what it still submits is refused, and what it stores is discarded.
         What was reserved is given back. A key of which nothing is known is taken down, too. Repeated, it changes
-        nothing but to remove what is left. `reason` is for the owner, at most 500 characters.
+        nothing but to remove what is left.
+
+        All that was made from it goes with it, and its bytes: nothing is made of them any more. The digest of a source
+        picture takes down what was made from these bytes alone. What began beside it is closed by `acquire`,
+        `begin_submit` and `complete`. `reason` is for the owner, at most 500 characters.
         """
 
     async def lift_takedown(self, key: str) -> bool:
         """Remove the tombstone, by the generation's key or the one that was taken down; False where there is none.
 
+        Those that it took with it are lifted, too. One that follows another is not lifted alone: False.
         The next request generates the picture anew.
         """
 

@@ -1,4 +1,4 @@
-"""Many pictures processed for the owner: each looked up by the digest of its bytes first, and made where it is missing.
+"""Many pictures processed at once: each looked up by the digest of its bytes first, and made where it is missing.
 
 A stored result is fetched, and nothing is decoded for it.
 """
@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Protocol
 
-from copperplate.access.caller import THE_OWNER
 from copperplate.errors import CopperplateError, InvalidRequest, Misconfigured, ObjectMissing, Unavailable
 from copperplate.generation.digests import digest_of
 from copperplate.model import Outcome, PictureFormat
@@ -20,6 +19,7 @@ from copperplate.recipes.processed import processed_recipe, processed_request
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from copperplate.access.caller import Caller
     from copperplate.access.gate import Gate
     from copperplate.model import Entry, PictureRequest
     from copperplate.ports.sources import PictureSource
@@ -58,11 +58,12 @@ class Results(Protocol):
 
 @dataclass(slots=True, kw_only=True, eq=False)
 class BulkProcessing:
-    """One run of one operation. `done` is told of each picture, and of its fault where there is one.
+    """One run of one operation, for one caller. `done` is told of each picture, and of its fault where there is one.
 
     `max_micro_usd` is what may be booked in all, in millionths of a dollar; None leaves it to the budgets.
     """
 
+    caller: Caller
     processing: Processing
     gate: Gate
     meter: RequestMeter
@@ -79,6 +80,11 @@ class BulkProcessing:
     # What results may be booked at, by their keys: two files of the same bytes are one result.
     allowed: dict[str, int] = field(default_factory=dict)
     made: set[str] = field(default_factory=set)
+
+    @property
+    def ended(self) -> int:
+        """How many pictures have ended, however."""
+        return sum(self.endings.values())
 
     @property
     def booked_micro_usd(self) -> int:
@@ -125,7 +131,7 @@ class BulkProcessing:
         return Ending.CACHED
 
     async def _make(self, name: str, body: bytes) -> Ending:
-        source = await self.processing.sources.of_bytes(body, THE_OWNER)
+        source = await self.processing.sources.of_bytes(body, self.caller)
         request = self.processing.request_for(source, self.model, self.parameters)
         key = request.generation_key
         if not self._allows(request):
@@ -134,7 +140,7 @@ class BulkProcessing:
             is_first = key not in self.made
             self.made.add(key)
             return Ending.MADE if is_first else Ending.CACHED
-        found = await self.processing.wait_for(request, THE_OWNER)
+        found = await self.processing.wait_for(request, self.caller)
         is_made = found.outcome is Outcome.GENERATED
         if is_made:
             self.made.add(key)
@@ -143,7 +149,7 @@ class BulkProcessing:
 
     def _allows(self, request: PictureRequest) -> bool:
         """Whether the money that is allowed pays this one as well."""
-        spending = self.gate.permit_of_owner(request).spending
+        spending = self.gate.permit(self.caller, request).spending
         amount = 0 if spending is None else spending.amount_micro_usd
         allowed = self.allowed | {request.generation_key: amount}
         if self.max_micro_usd is not None and sum(allowed.values()) > self.max_micro_usd:

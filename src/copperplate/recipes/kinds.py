@@ -26,7 +26,7 @@ class KindSpec:
     """What a kind of picture is; what is a column of `copperplate.kinds` has its name."""
 
     name: str
-    # What answers and logs call several of them.
+    # What messages call several of them.
     plural: str
     bucket: str
     is_public: bool
@@ -59,6 +59,11 @@ class KindSpec:
     # Whether a deployment starts where nobody makes it.
     is_optional: bool = True
     read: Callable[[Mapping[str, CanonicalValue]], ProviderInput]
+
+    @property
+    def count_name(self) -> str:
+        """The member of answers and logs that counts them."""
+        return self.plural.replace(" ", "_")
 
     @property
     def ages_from_last_use(self) -> bool:
@@ -102,7 +107,7 @@ MEMOJI: Final = KindSpec(
 # What comes of a picture that somebody brought, for those alone who had its bytes.
 PROCESSED: Final = KindSpec(
     name=KIND,
-    plural="processed",
+    plural="processed pictures",
     bucket="processed-images",
     is_public=False,
     is_private=True,

@@ -30,7 +30,8 @@ class View:
     anew for each follower who is told it, a page at a time, and `whole` is empty. `has_end`: those who know the view
     before are told the whole as well, after the changes. Both are in pieces, each sent on its own, so that what a
     caller leaves unread stays small. `last_id` is that of the last event of a final view. `is_idle`: something is to
-    be made, and nobody makes any of it. Where it is private, `owner` may follow; None where the ledger alone knows who.
+    be made, and nobody makes any of it. Where it is private, `owner` may follow; None where the ledger knows who may
+    see a picture of that `kind`.
     """
 
     changes: Sequence[bytes]
@@ -43,6 +44,7 @@ class View:
     is_idle: bool
     is_private: bool
     owner: str | None = None
+    kind: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

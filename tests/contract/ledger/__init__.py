@@ -15,6 +15,7 @@ from tests.contract.ledger.generation_states import GenerationStateContract, Wat
 from tests.contract.ledger.given_pictures import GivenPictureContract
 from tests.contract.ledger.jobs import JobContract
 from tests.contract.ledger.leases import LeaseContract
+from tests.contract.ledger.lineage import LineageContract, LineagePurgeContract, LineageTakedownContract
 from tests.contract.ledger.maintenance import MaintenanceContract
 from tests.contract.ledger.misses import MissContract
 from tests.contract.ledger.negative_entries import NegativeEntryContract
@@ -43,7 +44,14 @@ class WorkContract(WishContract, BatchContract, GenerationStateContract, WatchCo
     """What is made although nobody waits."""
 
 
-class ProcessingContract(SourcePictureContract, ProcessedResultContract, SourceRetentionContract):
+class ProcessingContract(
+    SourcePictureContract,
+    ProcessedResultContract,
+    SourceRetentionContract,
+    LineageContract,
+    LineageTakedownContract,
+    LineagePurgeContract,
+):
     """What is made of pictures that somebody brings."""
 
 

@@ -38,7 +38,15 @@ class MaintenanceCalls(Calls):
         counts = await self._transport.value("cleanup_old_generation_status", {"p_limit": limit}, dict)
         return int(counts["generations"])
 
-    async def purge(self, condition: Condition, limit: int, *, is_dry_run: bool, with_pinned: bool = False) -> Purged:
+    async def purge(
+        self,
+        condition: Condition,
+        limit: int,
+        *,
+        is_dry_run: bool,
+        with_pinned: bool = False,
+        with_children: bool = False,
+    ) -> Purged:
         """See `Maintenance.purge`."""
         arguments = {
             "p_generation_key": condition.key,
@@ -49,6 +57,7 @@ class MaintenanceCalls(Calls):
             "p_dry_run": is_dry_run,
             "p_limit": limit,
             "p_with_pinned": with_pinned,
+            "p_with_children": with_children,
         }
         return Purged.from_row(await self._transport.value("purge_entries", arguments, dict))
 

@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Any
 from copperplate.adapters.ledger.transport import Calls
 from copperplate.model import PictureFormat, Size
 from copperplate.source_pictures import (
+    MAX_LINEAGE,
     Crop,
     KeptInput,
     KnownSource,
+    LineageNode,
     Operation,
     Parent,
     ProcessedResult,
@@ -19,8 +21,6 @@ from copperplate.source_pictures import (
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-
-    from copperplate.source_pictures import LineageNode
 
 
 class SourcePictureCalls(Calls):
@@ -66,7 +66,8 @@ class SourcePictureCalls(Calls):
 
     async def lineage(self, key: str) -> Sequence[LineageNode]:
         """See `SourcePictures.lineage`."""
-        raise NotImplementedError(key)
+        arguments = {"p_key": key, "p_limit": min(MAX_LINEAGE, self._transport.max_rows)}
+        return [_node_of(row) for row in await self._transport.rows("lineage_of", arguments)]
 
 
 def known_source_of(row: Mapping[str, Any]) -> KnownSource:
@@ -91,6 +92,21 @@ def _result_of(row: Mapping[str, Any]) -> ProcessedResult:
         model=row["model"],
         parameters=tuple(row["parameters"]),
         created_at=datetime.fromisoformat(row["created_at"]),
+    )
+
+
+def _node_of(row: Mapping[str, Any]) -> LineageNode:
+    created_at = row["created_at"]
+    return LineageNode(
+        generation_key=row["key"],
+        kind=row["kind"],
+        operation=None if row["operation"] is None else Operation(row["operation"]),
+        model=row["model"],
+        source=row["image_hash"],
+        parent=row["parent_key"],
+        crop=_crop(row["crop"]),
+        depth=row["depth"],
+        created_at=created_at if isinstance(created_at, datetime) else datetime.fromisoformat(created_at),
     )
 
 

@@ -12,6 +12,7 @@ from copperplate.adapters.memory.batches import MemoryBatches
 from copperplate.adapters.memory.budget_operations import MemoryBudgetOperations
 from copperplate.adapters.memory.credits import DAY_SECONDS, Submit
 from copperplate.adapters.memory.kept_pictures import MemoryKeptPictures
+from copperplate.adapters.memory.lineage import digest_of_source
 from copperplate.adapters.memory.maintenance import MemoryMaintenance
 from copperplate.adapters.memory.source_pictures import MemorySourcePictures
 from copperplate.adapters.memory.statistics import MemoryStatistics
@@ -19,7 +20,7 @@ from copperplate.adapters.memory.tables import BreakerRow, GenerationRow
 from copperplate.adapters.memory.takedowns import MemoryTakedowns
 from copperplate.budgets import Refused, SubmitGranted
 from copperplate.failure_classes import FailureClass
-from copperplate.model import InsufficientCredits, Miss, Negative, Outcome, Phase, Wait
+from copperplate.model import Gone, InsufficientCredits, Miss, Negative, Outcome, Phase, Wait
 from copperplate.recipes.kinds import KINDS
 from copperplate.recipes.objects import original_key
 
@@ -67,6 +68,8 @@ class MemoryLedger(
     ) -> AcquireResult:
         """See `Ledger.acquire`."""
         result = self._see(request.generation_key, request.rendition_key)
+        if isinstance(result, Miss) and self._is_source_taken_down(digest_of_source(request)):
+            result = Gone()
         row = self._generations.get(request.generation_key)
         now = self._clock.monotonic()
         until = now + lease_duration.total_seconds()
@@ -115,6 +118,7 @@ class MemoryLedger(
         spending: Spending | None = None,
     ) -> SubmitResult:
         """See `Ledger.begin_submit`."""
+        self._enforce_takedown(key)
         row = self._held(key, fence)
         if row is None or row.job is not None or submit_no not in (row.submit_no, row.submit_no + 1):
             return None

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from copperplate.adapters.memory.credits import DAY_SECONDS
-from copperplate.adapters.memory.entries import MemoryEntries
+from copperplate.adapters.memory.lineage import MemoryLineage
 from copperplate.failure_classes import FailureClass
-from copperplate.ports.maintenance import CleanupCounts, DiscardedObject, Purged
+from copperplate.ports.maintenance import CleanupCounts, DiscardedObject, Purged, PurgedNode
 from copperplate.recipes.kinds import KINDS
 from copperplate.recipes.text import fold_text
 
@@ -20,8 +20,11 @@ if TYPE_CHECKING:
     from copperplate.model import Condition
     from copperplate.recipes.kinds import KindSpec
 
+# What is shown to a person.
+MAX_TREE: Final = 200
 
-class MemoryMaintenance(MemoryEntries):
+
+class MemoryMaintenance(MemoryLineage):
     """`Maintenance` over the tables in memory."""
 
     async def sweep(self, limit: int) -> int:
@@ -181,27 +184,64 @@ class MemoryMaintenance(MemoryEntries):
         self._audits[bucket] = (reached, self._clock.monotonic() + 60)
         return len(unknown)
 
-    async def purge(self, condition: Condition, limit: int, *, is_dry_run: bool, with_pinned: bool = False) -> Purged:
+    async def purge(
+        self,
+        condition: Condition,
+        limit: int,
+        *,
+        is_dry_run: bool,
+        with_pinned: bool = False,
+        with_children: bool = False,
+    ) -> Purged:
         """See `Maintenance.purge`."""
         met = [key for key, row in self._generations.items() if self._meets(key, row, condition)]
         is_everything = with_pinned or condition.key is not None
         pinned = [] if is_everything else [key for key in met if self._generations[key].is_pinned]
         keys = [key for key in met if key not in pinned][:limit]
-        entries = [key for key, kept in self._entries.items() if kept.entry.generation_key in keys]
-        kept = [self._entries[key] for key in entries]
-        counts = Purged(
-            generations=len(keys),
-            images=self._count_shown(kept),
-            size_bytes=sum(row.entry.size_bytes for row in kept),
-            pinned=len(pinned),
+        has_more = len(keys) >= limit
+        below = self._generations_below(keys) if with_children or is_dry_run else []
+        children = [key for key in below if with_pinned or not self._generations[key].is_pinned]
+        pinned_children = len(below) - len(children) if with_children else 0
+        if with_children and len(children) > limit:
+            keys, has_more, pinned_children = children[:limit], True, 0
+        elif with_children:
+            keys += children
+        counts = self._count_purged(keys)
+        counts = replace(
+            counts, pinned=len(pinned), children=len(children), pinned_children=pinned_children, has_more=has_more
         )
         if is_dry_run:
-            return counts
+            return replace(counts, tree=self._tree_of(children)) if with_children else counts
+        entries = [key for key, kept in self._entries.items() if kept.entry.generation_key in keys]
         objects = [(KINDS[self._entries[key].kind].bucket, self._entries[key].entry.path) for key in entries]
         self._remove(entries)
         for key in keys:
             self._forget(key)
         return replace(counts, keys=keys, objects=objects)
+
+    def _count_purged(self, keys: Sequence[str]) -> Purged:
+        kept = [row for row in self._entries.values() if row.entry.generation_key in keys]
+        return Purged(
+            generations=len(keys),
+            images=self._count_shown(kept),
+            size_bytes=sum(row.entry.size_bytes for row in kept),
+        )
+
+    def _tree_of(self, children: Sequence[str]) -> tuple[PurgedNode, ...]:
+        parents = {child: self._parent_of(child) for child in children}
+        named = [key for key in {*children, *parents.values()} if key in self._generations]
+        ordered = sorted(named, key=lambda key: (self._generations[key].created, key))
+        return tuple(self._purged_node(key) for key in ordered[:MAX_TREE])
+
+    def _purged_node(self, key: str) -> PurgedNode:
+        row = self._generations[key]
+        return PurgedNode(
+            key=key,
+            kind=row.kind,
+            operation=str(row.recipe["operation"]) if "operation" in row.recipe else None,
+            parent_key=self._parent_of(key),
+            bytes=sum(form.entry.size_bytes for form in self._forms(key)),
+        )
 
     def _meets(self, key: str, row: GenerationRow, condition: Condition) -> bool:
         prompt = fold_text(condition.prompt) if condition.prompt is not None else None

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from copperplate.adapters.memory.credits import DAY_SECONDS
 from copperplate.adapters.memory.generation_states import MemoryGenerationStates
+from copperplate.adapters.memory.lineage import digest_of_source
 from copperplate.adapters.memory.maintenance import MemoryMaintenance
+from copperplate.adapters.memory.tables import SourceRow, TakedownRow
+from copperplate.adapters.memory.takedowns import MemoryTakedowns
 from copperplate.recipes.kinds import PROCESSED
 from copperplate.recipes.objects import original_key
 from copperplate.recipes.processed import parameters_of, source_of
-from copperplate.source_pictures import KnownSource, Operation, ProcessedResult
+from copperplate.source_pictures import MAX_LINEAGE, KnownSource, LineageNode, Operation, ProcessedResult
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -19,40 +22,29 @@ if TYPE_CHECKING:
     from uuid import UUID
 
     from copperplate.adapters.memory.tables import EntryRow, GenerationRow
-    from copperplate.ports import Clock
     from copperplate.ports.maintenance import CleanupCounts
-    from copperplate.source_pictures import KeptInput, LineageNode, SourcePicture
+    from copperplate.source_pictures import KeptInput, SourcePicture
 
 # A wish may wait for a day, and the store drops a copy a day after it was stored.
 _KEPT_SECONDS: Final = 1_800
 _NEEDED_SECONDS: Final = 2 * DAY_SECONDS
 
 
-@dataclass(slots=True)
-class _SourceRow:
-    """One row of `copperplate.source_pictures`, with its owners."""
-
-    picture: SourcePicture
-    last_used: float
-    kept: KeptInput | None = None
-    kept_at: float = 0.0
-    owners: set[str] = field(default_factory=set)
-
-
-class MemorySourcePictures(MemoryMaintenance, MemoryGenerationStates):
+class MemorySourcePictures(MemoryMaintenance, MemoryTakedowns, MemoryGenerationStates):
     """`SourcePictures` over the tables in memory."""
-
-    def __init__(self, clock: Clock) -> None:
-        super().__init__(clock)
-        self._sources: dict[str, _SourceRow] = {}
 
     async def note_source(self, picture: SourcePicture, *, owner: str | None) -> KnownSource:
         """See `SourcePictures.note_source`."""
         now = self._clock.monotonic()
-        row = self._sources.setdefault(picture.digest, _SourceRow(picture, now))
+        row = self._sources.setdefault(picture.digest, SourceRow(replace(picture, parent=None), now))
         row.last_used = now
-        if row.picture.parent is None:
+        if row.picture.parent is None and picture.parent is not None:
             row.picture = replace(row.picture, parent=picture.parent)
+            row.parent_source = digest_of_source(self._generations.get(picture.parent.generation_key))
+        if self._is_source_taken_down(picture.digest):
+            # Its parent was taken down before it was known to be that.
+            for key in self._generations_below([picture.digest]):
+                self._remove_taken_down(key, TakedownRow(key))
         if owner is not None and owner not in self._forgotten:
             row.owners.add(owner)
         known = self._known(row, owner)
@@ -89,14 +81,18 @@ class MemorySourcePictures(MemoryMaintenance, MemoryGenerationStates):
     async def may_see_processed(self, generation_key: str, owner: str) -> bool:
         """See `SourcePictures.may_see_processed`."""
         row = self._generations.get(generation_key)
-        if row is None or row.kind != PROCESSED.name:
-            return False
-        source = self._sources.get(source_of(row.recipe))
-        return source is not None and owner in source.owners
+        asked = [wish.asked.recipe for wish in self._open_wishes(generation_key)]
+        recipes = asked if row is None else [row.recipe, *asked]
+        digests = [source_of(recipe) for recipe in recipes if recipe["kind"] == PROCESSED.name]
+        return any(owner in self._sources[digest].owners for digest in digests if digest in self._sources)
 
     async def lineage(self, key: str) -> Sequence[LineageNode]:
         """See `SourcePictures.lineage`."""
-        raise NotImplementedError(key)
+        stored = self._entries.get(key)
+        depths = self._depths(key if stored is None else stored.entry.generation_key)
+        known = [(self._generations[name], name, depth) for name, depth in depths.items() if name in self._generations]
+        ordered = sorted(known, key=lambda each: (each[2], each[0].created, each[1]))
+        return [self._node(*each) for each in ordered[:MAX_LINEAGE]]
 
     async def cleanup_entries(
         self, kind: str, limit: int, *, older_than: timedelta | None = None, after: str | None = None
@@ -116,22 +112,34 @@ class MemorySourcePictures(MemoryMaintenance, MemoryGenerationStates):
 
     def _forget_old_sources(self, cutoff: float) -> None:
         used = {source_of(row.recipe) for row in self._generations.values() if row.kind == PROCESSED.name}
+        used |= {row.parent_source for row in self._sources.values() if row.parent_source is not None}
         old = [digest for digest, row in self._sources.items() if row.last_used < cutoff]
         for digest in old:
             if digest not in used:
                 del self._sources[digest]
 
-    def _known(self, row: _SourceRow, owner: str | None) -> KnownSource:
+    def _known(self, row: SourceRow, owner: str | None) -> KnownSource:
         return KnownSource(
             picture=row.picture,
             is_owned=owner in row.owners,
-            is_taken_down=self._is_source_taken_down(row.picture),
+            is_taken_down=self._is_source_taken_down(row.picture.digest),
             kept_input=row.kept,
         )
 
-    def _is_source_taken_down(self, picture: SourcePicture) -> bool:
-        parent = None if picture.parent is None else picture.parent.generation_key
-        return picture.digest in self._takedowns or parent in self._takedowns
+    def _node(self, row: GenerationRow, key: str, depth: int) -> LineageNode:
+        source = self._sources.get(digest_of_source(row) or "")
+        parent = None if source is None else source.picture.parent
+        return LineageNode(
+            generation_key=key,
+            kind=row.kind,
+            operation=Operation(str(row.recipe["operation"])) if row.kind == PROCESSED.name else None,
+            model=str(row.recipe["model"]),
+            source=digest_of_source(row),
+            parent=None if parent is None else parent.generation_key,
+            crop=None if parent is None else parent.crop,
+            depth=depth,
+            created_at=self._at_time(row.created),
+        )
 
     def _stored_of(self, digest: str) -> Iterator[tuple[str, GenerationRow, EntryRow]]:
         """The generations made from a source picture whose original is stored."""

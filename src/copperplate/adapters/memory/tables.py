@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from copperplate.model import CanonicalValue, Entry, Job, OriginalUpload, PeekResult, RequestCount, Upload
     from copperplate.ports import Clock
+    from copperplate.source_pictures import KeptInput, SourcePicture
 
 STANDARD_QUALITY = 85
 
@@ -130,7 +131,26 @@ class TakedownRow:
     """One row of `copperplate.takedowns`, and the paths of what was removed with it."""
 
     asked_key: str
+    # The tombstone that took this one with it.
+    follows: str | None = None
     paths: set[str] = field(default_factory=set)
+
+
+@dataclass(slots=True)
+class SourceRow:
+    """One row of `copperplate.source_pictures`, with its owners. `parent_source`: what its parent was made from."""
+
+    picture: SourcePicture
+    last_used: float
+    parent_source: str | None = None
+    kept: KeptInput | None = None
+    kept_at: float = 0.0
+    owners: set[str] = field(default_factory=set)
+
+    @property
+    def parent_key(self) -> str | None:
+        """The generation whose picture it comes from."""
+        return None if self.picture.parent is None else self.picture.parent.generation_key
 
 
 @dataclass(slots=True)
@@ -193,6 +213,7 @@ class MemoryTables(MemoryBudgets):
         self._entries: dict[str, EntryRow] = {}
         self._discarded: dict[str, DiscardedRow] = {}
         self._takedowns: dict[str, TakedownRow] = {}
+        self._sources: dict[str, SourceRow] = {}
         self._breakers: dict[str, BreakerRow] = {}
         self._uses: list[RequestCount] = []
         self._batches: set[UUID] = set()

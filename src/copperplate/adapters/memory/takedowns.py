@@ -2,39 +2,52 @@
 
 from __future__ import annotations
 
-from copperplate.adapters.memory.entries import MemoryEntries
+from copperplate.adapters.memory.lineage import MemoryLineage, digest_of_source
 from copperplate.adapters.memory.tables import TakedownRow
 from copperplate.ports.takedowns import Found, Pin, Takedown
 
 
-class MemoryTakedowns(MemoryEntries):
+class MemoryTakedowns(MemoryLineage):
     """`Takedowns` over the tables in memory."""
 
     async def take_down(self, key: str, *, reason: str | None = None) -> Takedown:
         """See `Takedowns.take_down`."""
         found, generation_key = self._find(key)
-        is_new = generation_key not in self._takedowns
-        row = self._takedowns.setdefault(generation_key, TakedownRow(key))
-        forms = list(self._forms(generation_key))
-        images = self._count_shown(forms)
         is_known = generation_key in self._generations
-        self._remove_taken_down(generation_key, row)
+        row = self._takedowns.setdefault(generation_key, TakedownRow(key, follows=""))
+        is_new, row.asked_key, row.follows = (
+            row.follows is not None,
+            key if row.follows is not None else row.asked_key,
+            None,
+        )
+        followers = {name for name, other in self._takedowns.items() if other.follows == generation_key}
+        names = self._names_below({generation_key, *followers}) - {generation_key}
+        descendants = sorted(names & self._generations.keys())
+        for name in sorted(names):
+            self._takedowns.setdefault(name, TakedownRow(key, follows=generation_key))
+        forms = [form for name in (generation_key, *descendants) for form in self._forms(name)]
+        images, size_bytes = self._count_shown(forms), sum(form.entry.size_bytes for form in forms)
+        for name in (generation_key, *descendants):
+            self._remove_taken_down(name, self._takedowns[name])
         return Takedown(
             found=found,
             generation_key=generation_key,
             is_new=is_new,
-            generations=int(is_known),
+            generations=int(is_known) + len(descendants),
+            descendants=len(descendants),
+            is_whole=True,
             images=images,
-            size_bytes=sum(form.entry.size_bytes for form in forms),
-            keys=(generation_key,),
-            objects=tuple((self._discarded[path].bucket, path) for path in sorted(row.paths & self._discarded.keys())),
+            size_bytes=size_bytes,
+            keys=(generation_key, *descendants),
+            objects=self._removed_with(generation_key),
         )
 
     async def lift_takedown(self, key: str) -> bool:
         """See `Takedowns.lift_takedown`."""
-        lifted = [name for name, row in self._takedowns.items() if key in (name, row.asked_key)]
-        for name in lifted:
-            del self._takedowns[name]
+        lifted = {name for name, row in self._takedowns.items() if row.follows is None and key in (name, row.asked_key)}
+        self._takedowns = {
+            name: row for name, row in self._takedowns.items() if name not in lifted and row.follows not in lifted
+        }
         return bool(lifted)
 
     async def pin(self, key: str) -> Pin | None:
@@ -51,8 +64,10 @@ class MemoryTakedowns(MemoryEntries):
         if stored := self._entries.get(key):
             return Found.PICTURE, stored.entry.generation_key
         for generation_key, row in self._takedowns.items():
-            if key in (generation_key, row.asked_key):
+            if key == generation_key or (key == row.asked_key and row.follows is None):
                 return Found.TOMBSTONE, generation_key
+        if key in self._sources:
+            return Found.SOURCE, key
         return Found.NOTHING, key
 
     def _set_pin(self, key: str, *, is_pinned: bool) -> Pin | None:
@@ -69,6 +84,8 @@ class MemoryTakedowns(MemoryEntries):
         if row is not None:
             row = self._takedowns.setdefault(generation_key, TakedownRow(row.asked_key))
             self._remove_taken_down(generation_key, row)
+        elif self._is_source_taken_down(digest_of_source(self._generations.get(generation_key))):
+            self._remove_taken_down(generation_key, TakedownRow(generation_key))
 
     def _remove_taken_down(self, generation_key: str, row: TakedownRow) -> None:
         before = set(self._discarded)
@@ -77,3 +94,9 @@ class MemoryTakedowns(MemoryEntries):
             self._forget(generation_key)
         row.paths |= self._discarded.keys() - before
         self._hints.announce(generation_key)
+
+    def _removed_with(self, generation_key: str) -> tuple[tuple[str, str], ...]:
+        """The objects of a tombstone and its followers that the store may still have."""
+        rows = [row for name, row in self._takedowns.items() if generation_key in (name, row.follows)]
+        paths = {path for row in rows for path in row.paths} & self._discarded.keys()
+        return tuple((self._discarded[path].bucket, path) for path in sorted(paths))

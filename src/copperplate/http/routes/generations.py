@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
-from fastapi import APIRouter, Depends, Request, Response
+from fastapi import APIRouter, Depends, Query, Request, Response
 
+from copperplate.access.visibility import may_see
 from copperplate.accounts.user_requests import Delivered, Failed
-from copperplate.denials import TakenDown
+from copperplate.denials import InvalidEventToken, TakenDown
 from copperplate.errors import NotFound
+from copperplate.generation.losses import is_lost
 from copperplate.http.addresses import picture_addresses
 from copperplate.http.api import RETRY_SECONDS, preflight
 from copperplate.http.callers import caller_of
 from copperplate.http.dependencies import PROBLEMS, ServicesDep, no_store
-from copperplate.http.event_addresses import generation_events
-from copperplate.http.generation_states import told_of
+from copperplate.http.event_addresses import NOT_PERMITTED, generation_events
+from copperplate.http.generation_states import told_of, told_with_address
 from copperplate.http.openapi import FOR_ANYBODY
 from copperplate.http.origin import base_url_of
 from copperplate.http.schemas.generations import GenerationAnswer
 from copperplate.model import Gone
-from copperplate.recipes.kinds import KINDS
+from copperplate.recipes.kinds import KINDS, PROCESSED
 from copperplate.recipes.objects import KEY, original_key
 from copperplate.wishes import State
 
@@ -31,13 +33,20 @@ if TYPE_CHECKING:
 PREFLIGHT: Final = preflight("GET", "prefer", "x-api-key")
 _UNKNOWN: Final = "Nobody asked for such a picture, or it was long ago, or it is told to those alone who asked for it."
 
+Token = Annotated[
+    str | None, Query(description="Of a processed picture: that of its `events`, in place of a credential")
+]
+
 router = APIRouter(dependencies=[Depends(no_store)])
 
 
 @router.get("/api/generations/{key}", responses=PROBLEMS, tags=["generate"], openapi_extra=FOR_ANYBODY)
-async def look_at_generation(key: str, request: Request, response: Response, services: ServicesDep) -> GenerationAnswer:
+async def look_at_generation(
+    key: str, request: Request, response: Response, services: ServicesDep, token: Token = None
+) -> GenerationAnswer:
     """What became of a picture: of an image for whoever has its key, of a memoji for those who asked for it, signed in.
 
+    Of a processed picture for those who had the bytes that it is made from, and for who has a token of its stream.
     410 for what was taken down, whatever it was: `/api/images` and its address tell the same. 404 for every other key,
     whether there is such a picture or not.
     """
@@ -45,8 +54,12 @@ async def look_at_generation(key: str, request: Request, response: Response, ser
     if KEY.fullmatch(key) is None:
         raise NotFound("A key has 64 hexadecimal digits.")
     base = base_url_of(request.scope, services.settings)
+    if token is not None and not await services.event_tokens.permits(key, token):
+        raise InvalidEventToken(NOT_PERMITTED)
     state = await services.ledger.generation_state(key, with_usual_time=True)
-    if state is not None and not KINDS[state.kind].is_private:
+    if state is not None and state.kind == PROCESSED.name:
+        answer = await _told_of_processed(state, caller, request, services, has_token=token is not None)
+    elif state is not None and not KINDS[state.kind].is_private:
         answer = GenerationAnswer.of(told_of(state, picture_addresses(request.scope, services)), state.entry)
     else:
         answer = await _told_to_owner(key, state, caller, request, services)
@@ -65,6 +78,22 @@ async def answer_preflight(key: str) -> Response:  # noqa: ARG001 - part of the 
     return Response(status_code=204, headers=PREFLIGHT)
 
 
+async def _told_of_processed(
+    state: GenerationState, caller: Caller, request: Request, services: Services, *, has_token: bool
+) -> GenerationAnswer:
+    """What is told of a processed picture to who may see it. Raises `NotFound` for all others."""
+    key = state.generation_key
+    if not has_token and not await may_see(services.ledger, state.kind, key, caller):
+        raise NotFound(_UNKNOWN)
+    store = services.stores[PROCESSED.bucket]
+    if state.entry is not None and await is_lost(state.entry, store=store, ledger=services.ledger):
+        found = await services.ledger.generation_state(key)
+        if found is None:
+            raise NotFound(_UNKNOWN)
+        state = found
+    return GenerationAnswer.of(await told_with_address(request.scope, services, state), state.entry)
+
+
 async def _told_to_owner(
     key: str, state: GenerationState | None, caller: Caller, request: Request, services: Services
 ) -> GenerationAnswer:
@@ -73,7 +102,10 @@ async def _told_to_owner(
         raise TakenDown
     if caller.user is None:
         raise NotFound(_UNKNOWN)
-    status = await services.user_requests.status(caller.user.id, key)
+    try:
+        status = await services.user_requests.status(caller.user.id, key)
+    except NotFound:  # in the words that others are told: what differs would tell whether there is such a picture
+        raise NotFound(_UNKNOWN) from None
     url_of = picture_addresses(request.scope, services)
     told: dict[str, Any] = {"key": key} if state is None else told_of(state, url_of)
     if isinstance(status, Delivered):

@@ -43,6 +43,9 @@ class GenerationAnswer(BaseModel):
     key: str
     kind: str | None = Field(default=None, description="null: of a picture that is long gone", examples=["image"])
     url: str | None = Field(default=None, description="Once it is completed: the picture as its provider made it")
+    url_expires_at: str | None = Field(
+        default=None, description="Of a processed picture: until when its address is good (UTC)"
+    )
     webp_url: str | None = Field(default=None, description="Of a memoji: the same picture as WebP, if one is kept")
     webp_size_bytes: int | None = None
     placeholder: PlaceholderOut | None = Field(default=None, description="What is shown until it has come, if known")

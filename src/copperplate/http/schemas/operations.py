@@ -23,7 +23,7 @@ class Readiness(BaseModel):
 
 
 class _ByKind(BaseModel):
-    """Pictures by kind, each under its plural; a kind that is added later has its count as well."""
+    """Pictures by kind, each under its name for several; a kind that is added later has its count as well."""
 
     model_config = ConfigDict(extra="allow")
 
@@ -48,6 +48,7 @@ class CleanupAnswer(_ByKind):
     success: bool
     images: int = Field(description="Pictures not served for 30 days")
     memoji: int = Field(description="Memoji of more than 90 days with fewer than 2 uses")
+    processed_pictures: int = Field(description="Processed pictures not used for 30 days")
     archived: int = Field(description="Memoji with more than 100 uses, kept for good from now on")
     generations: int = Field(description="Generations that nothing needs any more")
     swept: int = Field(description="Generations whose leader died and nobody asked for since")
@@ -71,6 +72,7 @@ class CleanupCount(_ByKind):
     dry_run: bool
     images: int = Field(description="Pictures not served for 30 days")
     memoji: int = Field(description="Memoji of more than 90 days with fewer than 2 uses")
+    processed_pictures: int = Field(description="Processed pictures not used for 30 days")
     archived: int = Field(description="Memoji with more than 100 uses")
     generations: int = Field(description="Generations that would go with their last picture")
     bytes: int = Field(description="Bytes of the pictures and originals")

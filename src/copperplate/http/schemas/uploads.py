@@ -16,7 +16,7 @@ class UploadWish(BaseModel):
     """A file that is to be uploaded."""
 
     content_type: str = Field(examples=sorted(ENDINGS), description="The media type of the file")
-    size_bytes: int = Field(ge=1, le=MAX_UPLOAD_BYTES)
+    size_bytes: int = Field(ge=1, description=f"At most {MAX_UPLOAD_BYTES}; more is 413")
 
 
 class UploadAnswer(BaseModel):
