@@ -21,7 +21,8 @@ print(json.dumps(asyncio.run({work}({arguments}))))
 def answer_of(module: str, work: str, *arguments: object) -> Any:
     """What a coroutine of a module answers in a process of its own."""
     script = CHILD.format(root=str(ROOT), module=module, work=work, arguments=", ".join(map(repr, arguments)))
-    environ = {**os.environ, "MALLOC_ARENA_MAX": "1"}  # threads reserve nothing beforehand
+    # Threads reserve nothing beforehand, and what is given back is gone at once.
+    environ = {**os.environ, "MALLOC_ARENA_MAX": "1", "MALLOC_MMAP_THRESHOLD_": "131072"}
     answer = subprocess.run(
         [sys.executable, "-c", script], env=environ, capture_output=True, text=True, check=False, timeout=300
     )

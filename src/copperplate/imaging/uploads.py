@@ -32,8 +32,8 @@ MIN_SIDE: Final = 16
 MAX_RATIO: Final = 64
 # What the worst of all uploads takes above an idle process.
 UPLOAD_MEMORY_BYTES: Final = 300_000_000
-# Of which so much goes to tables and profiles, whatever the size.
-_OVERHEAD_BYTES: Final = 12_000_000
+# Of which so much goes to tables, profiles and strips under way, whatever the size.
+_OVERHEAD_BYTES: Final = 16_000_000
 # Bytes for each pixel, and how many times the file is in memory (measured: bench/measurements/uploads.py). A
 # progressive jpg of four colours keeps eight bytes a pixel beside four of the picture, a webp two canvases beside two
 # pictures; an avif has up to 12 bits a value, with grain once more, and in a grid once more again.
