@@ -117,37 +117,6 @@ comment on function copperplate.source_is_taken_down(text) is
 revoke all on function copperplate.source_is_taken_down(text) from public, anon, authenticated;
 grant execute on function copperplate.source_is_taken_down(text) to service_role;
 
-create function copperplate.hold_lineage()
-returns void
-language sql
-volatile
-security invoker
-set search_path = ''
-as $$
-    select pg_advisory_xact_lock_shared(hashtextextended('copperplate lineage', 0));
-$$;
-
-comment on function copperplate.hold_lineage() is
-'Until the transaction ends, no takedown looks for descendants: what it makes known, a parent or a generation from a
-source picture, is seen by the next one. Taken before any row is locked; waits for a takedown under way.';
-revoke all on function copperplate.hold_lineage() from public, anon, authenticated;
-grant execute on function copperplate.hold_lineage() to service_role;
-
-create function copperplate.close_lineage()
-returns void
-language sql
-volatile
-security invoker
-set search_path = ''
-as $$
-    select pg_advisory_xact_lock(hashtextextended('copperplate lineage', 0));
-$$;
-
-comment on function copperplate.close_lineage() is
-'Wait for all who hold the lineage, and until the transaction ends let nobody add to it.';
-revoke all on function copperplate.close_lineage() from public, anon, authenticated;
-grant execute on function copperplate.close_lineage() to service_role;
-
 create function public.find_source(p_digest text, p_owner text default null)
 returns jsonb
 language sql

@@ -5,6 +5,37 @@
 -- A generation has one source picture and that has one parent, so what is above is a line, and what is below a tree. A
 -- declared parent may close a circle: every walk here meets each digest once, or ends at a depth.
 
+create function copperplate.hold_lineage()
+returns void
+language sql
+volatile
+security invoker
+set search_path = ''
+as $$
+    select pg_advisory_xact_lock_shared(hashtextextended('copperplate lineage', 0));
+$$;
+
+comment on function copperplate.hold_lineage() is
+'Until the transaction ends, no takedown looks for descendants: what it makes known, a parent or a generation from a
+source picture, is seen by the next one. Taken before any row is locked; waits for a takedown under way.';
+revoke all on function copperplate.hold_lineage() from public, anon, authenticated;
+grant execute on function copperplate.hold_lineage() to service_role;
+
+create function copperplate.close_lineage()
+returns void
+language sql
+volatile
+security invoker
+set search_path = ''
+as $$
+    select pg_advisory_xact_lock(hashtextextended('copperplate lineage', 0));
+$$;
+
+comment on function copperplate.close_lineage() is
+'Wait for all who hold the lineage, and until the transaction ends let nobody add to it.';
+revoke all on function copperplate.close_lineage() from public, anon, authenticated;
+grant execute on function copperplate.close_lineage() to service_role;
+
 create view public.picture_lineage
 with (security_invoker = true)
 as
