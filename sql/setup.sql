@@ -9828,7 +9828,9 @@ $statement$comment on function copperplate.remove_made_from(text) is
 'Remove every generation that was made from these bytes, which turn out to be taken down.'$statement$,
 $statement$revoke all on function copperplate.remove_made_from(text) from public, anon, authenticated$statement$,
 $statement$grant execute on function copperplate.remove_made_from(text) to service_role$statement$,
-$statement$create function public.lineage_of(p_key text, p_depth integer default 32, p_limit integer default 1000)
+$statement$create function public.lineage_of(
+    p_key text, p_depth integer default 32, p_limit integer default 1000, p_with_descendants boolean default true
+)
 returns table (
     key text,
     kind text,
@@ -9880,7 +9882,7 @@ as $$
             ) as f
             left join public.generation_status as g on g.kind = 'processed' and f.digest = g.recipe ->> 'source'
         ) as n
-        where b.depth < least(p_depth, 32)
+        where p_with_descendants and b.depth < least(p_depth, 32)
     ),
 
     -- Where a circle was declared the nearest counts.
@@ -9902,11 +9904,12 @@ as $$
     order by m.depth asc, l.created_at asc, l.key asc
     limit least(p_limit, 1000);
 $$$statement$,
-$statement$comment on function public.lineage_of(text, integer, integer) is
+$statement$comment on function public.lineage_of(text, integer, integer, boolean) is
 'A picture, by the key of its generation or its own, with what it was made from (depth below 0) and what was made from
-it (above 0), the farthest ancestor first: at most p_depth steps, 32 by default and at most, and p_limit rows, 1,000.'$statement$,
-$statement$revoke all on function public.lineage_of(text, integer, integer) from public, anon, authenticated$statement$,
-$statement$grant execute on function public.lineage_of(text, integer, integer) to service_role$statement$
+it (above 0), the farthest ancestor first: at most p_depth steps, 32 by default and at most, and p_limit rows, 1,000.
+Without p_with_descendants, what it was made from alone.'$statement$,
+$statement$revoke all on function public.lineage_of(text, integer, integer, boolean) from public, anon, authenticated$statement$,
+$statement$grant execute on function public.lineage_of(text, integer, integer, boolean) to service_role$statement$
 ]);
 
 select pg_temp.apply_migration('20261120000870', 'create_user_requests', array[

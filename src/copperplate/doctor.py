@@ -33,6 +33,11 @@ SKEW_SECONDS: Final = 60
 MIN_POSTGRES: Final = 15
 SIDE: Final = 64
 NOT_LOOKED_AT: Final = "not looked at: mend the settings first"
+PRIVATE_BUCKET: Final = "it is private: on Vercel pictures above 4 MB need a public one; change it in the dashboard"
+PUBLIC_BUCKET: Final = (
+    "it is public: whoever learns the name of one of its pictures can load it, and no taken-down one is safe from "
+    "copies; make it private in the dashboard"
+)
 # Variables that say which database and which store.
 PLACES: Final = {"DATABASE_URL", "SUPABASE_URL", "COPPERPLATE_LEDGER"}
 
@@ -226,17 +231,24 @@ async def _examine_store(settings: Settings, clock: Clock, store: ObjectStore) -
         await store.put(path, body, media_type="image/png")
         is_same = await store.get(path) == body
         is_gone = path in await store.remove([path])
-        is_private = settings.supabase_url is not None and store.public_url(path) is None
+        is_remote = settings.supabase_url is not None
+        warning = (await _remark_on_openness(store, path)) if is_remote else None
     except CopperplateError as error:
         return _failed(what, error)
     except Exception as error:  # noqa: BLE001 - whatever it is, the reader has to know
         return Finding(what=what, level=Level.FAILED, detail=type(error).__name__)
     if not is_same or not is_gone:
         return Finding(what=what, level=Level.FAILED, detail="it does not give back what it is given")
-    if is_private:
-        detail = "it is private: on Vercel pictures above 4 MB need a public one; change it in the dashboard"
-        return Finding(what=what, level=Level.WARNING, detail=detail)
+    if warning is not None:
+        return Finding(what=what, level=Level.WARNING, detail=warning)
     return Finding(what=what, level=Level.OK, detail="written, read and removed")
+
+
+async def _remark_on_openness(store: ObjectStore, path: str) -> str | None:
+    """What to say where a bucket of public pictures is private, or one of private pictures is public."""
+    if not BUCKETS[store.bucket].is_public:
+        return PUBLIC_BUCKET if await store.is_open() else None
+    return PRIVATE_BUCKET if store.public_url(path) is None else None
 
 
 def _examine_provider(settings: Settings, clock: Clock) -> Finding:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
@@ -55,10 +55,14 @@ class Crop:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parent:
-    """The kept picture that a source picture comes from: its generation's key, and the rectangle where it is a crop."""
+    """The kept picture that a source picture comes from: its generation's key, and the rectangle where it is a crop.
+
+    `digest`, of a parent that a caller declares without a rectangle, is what the file has to be.
+    """
 
     generation_key: str
     crop: Crop | None = None
+    digest: str | None = field(default=None, compare=False)
 
     @property
     def relation(self) -> Relation:

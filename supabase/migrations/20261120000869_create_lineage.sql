@@ -127,7 +127,9 @@ comment on function copperplate.remove_made_from(text) is
 revoke all on function copperplate.remove_made_from(text) from public, anon, authenticated;
 grant execute on function copperplate.remove_made_from(text) to service_role;
 
-create function public.lineage_of(p_key text, p_depth integer default 32, p_limit integer default 1000)
+create function public.lineage_of(
+    p_key text, p_depth integer default 32, p_limit integer default 1000, p_with_descendants boolean default true
+)
 returns table (
     key text,
     kind text,
@@ -179,7 +181,7 @@ as $$
             ) as f
             left join public.generation_status as g on g.kind = 'processed' and f.digest = g.recipe ->> 'source'
         ) as n
-        where b.depth < least(p_depth, 32)
+        where p_with_descendants and b.depth < least(p_depth, 32)
     ),
 
     -- Where a circle was declared the nearest counts.
@@ -202,8 +204,9 @@ as $$
     limit least(p_limit, 1000);
 $$;
 
-comment on function public.lineage_of(text, integer, integer) is
+comment on function public.lineage_of(text, integer, integer, boolean) is
 'A picture, by the key of its generation or its own, with what it was made from (depth below 0) and what was made from
-it (above 0), the farthest ancestor first: at most p_depth steps, 32 by default and at most, and p_limit rows, 1,000.';
-revoke all on function public.lineage_of(text, integer, integer) from public, anon, authenticated;
-grant execute on function public.lineage_of(text, integer, integer) to service_role;
+it (above 0), the farthest ancestor first: at most p_depth steps, 32 by default and at most, and p_limit rows, 1,000.
+Without p_with_descendants, what it was made from alone.';
+revoke all on function public.lineage_of(text, integer, integer, boolean) from public, anon, authenticated;
+grant execute on function public.lineage_of(text, integer, integer, boolean) to service_role;

@@ -627,7 +627,7 @@ export type Database = {
       };
       lift_takedown: { Args: { p_key: string }; Returns: boolean };
       lineage_of: {
-        Args: { p_depth?: number; p_key: string; p_limit?: number };
+        Args: { p_depth?: number; p_key: string; p_limit?: number; p_with_descendants?: boolean };
         Returns: {
           bytes: number;
           created_at: string;

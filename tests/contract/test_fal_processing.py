@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING
 import pytest
 from PIL import Image
 
+from copperplate.adapters.fal.endpoints import ESRGAN as ESRGAN_ENDPOINT
 from copperplate.adapters.fal.endpoints import BodyField, Endpoint, number
 from copperplate.adapters.system_clock import SystemClock
-from copperplate.errors import ProviderFailed, Uncollected
+from copperplate.errors import Misconfigured, ProviderFailed
 from copperplate.failure_classes import FailureClass
 from copperplate.model import Job, Size
 from copperplate.prices import ProcessingPrice, ProcessingUnit
@@ -172,6 +173,15 @@ async def test_job_is_collected_by_who_never_knew_of_the_endpoint(fal: FalProces
     assert (await other.collect(job)).usage == {"micro_units": 1_000_000}
     assert (len(standin.scenario_log.uploads), submits(standin)) == (1, 1)
     await other.close()
+
+
+async def test_model_that_is_not_named_any_more_is_a_fault_of_the_setting(fal: FalProcessing, standin: Standin) -> None:
+    promised = Brought().request(fal, BRIA)
+    fewer = processing_at(standin.url, endpoints=(ESRGAN_ENDPOINT,))
+    with pytest.raises(Misconfigured, match=f"COPPERPLATE_PROCESS_MODELS does not name {BRIA}"):
+        await fewer.submit(promised.recipe, promised.inputs)
+    assert not standin.scenario_log.posts
+    await fewer.close()
 
 
 # --- inputs --------------------------------------------------------------------------------------
@@ -431,22 +441,6 @@ async def test_picture_the_model_does_not_take_is_the_callers_fault(fal: FalProc
     assert (await failure_of(fal, Brought())).failure_class is FailureClass.INVALID
 
 
-async def test_provider_that_was_closed_can_be_used_again(fal: FalProcessing, standin: Standin) -> None:
-    await made(fal, Brought(), BRIA)
-    await fal.close()
-    await fal.close()
-    await made(fal, Brought(), ESRGAN)
-    assert len(standin.scenario_log.uploads) == 1
-
-
-async def test_job_of_somebody_else_has_no_picture(fal: FalProcessing) -> None:
-    with pytest.raises((ProviderFailed, Uncollected)):
-        await fal.collect(Job(request_id="somebody-elses"))
-
-
-def test_canvas_is_the_size_asked_and_settings_are_those_of_the_key(fal: FalProcessing) -> None:
+def test_canvas_is_the_size_asked(fal: FalProcessing) -> None:
     size = Size(width=333, height=77)
     assert fal.canvas(size) == size
-    for model in fal.models:
-        recipe = Brought().request(fal, model).recipe
-        assert recipe["settings"] == list(fal.settings(model))

@@ -19,6 +19,8 @@ const can = {
   getPublicUrl: (client, bucket, path) => client.storage.from(bucket).getPublicUrl(path),
   upload: (client, bucket, path) => client.storage.from(bucket).upload(path, PICTURE),
   replace: (client, bucket, path) => client.storage.from(bucket).upload(path, PICTURE, { upsert: true }),
+  uploadSigned: (client, bucket, path, token) =>
+    client.storage.from(bucket).uploadToSignedUrl(path, token, PICTURE, { contentType: "image/png" }),
   list: (client, bucket) => client.storage.from(bucket).list("", { limit: 100 }),
   info: (client, bucket, path) => client.storage.from(bucket).info(path),
   sign: (client, bucket, path) => client.storage.from(bucket).createSignedUrl(path, 60),

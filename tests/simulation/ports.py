@@ -475,6 +475,9 @@ class ProcessStore:
     async def signed_url(self, path: str, *, valid_for: timedelta) -> str | None:
         return None
 
+    async def is_open(self) -> bool:
+        return False
+
     async def upload_address(self, path: str, *, media_type: str) -> UploadAddress | None:
         return None
 

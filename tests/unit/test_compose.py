@@ -5,16 +5,18 @@ from __future__ import annotations
 import contextlib
 import subprocess
 import sys
+from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
+from copperplate.adapters.disk_cache import CachedStore
 from copperplate.adapters.memory.clock import FakeClock
 from copperplate.adapters.memory.ledger import MemoryLedger
 from copperplate.adapters.memory.store import MemoryStore
 from copperplate.compose import make_provider, open_services
-from copperplate.compose.services import _make_kinds, _running
+from copperplate.compose.services import _make_kinds, _running, _with_disk_cache
 from copperplate.errors import Misconfigured
 from copperplate.recipes.kinds import BUCKETS, KINDS
 from copperplate.services import require_provider
@@ -22,6 +24,7 @@ from copperplate.settings import Settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from copperplate.ports import Provider
 
@@ -151,3 +154,11 @@ async def test_extra_that_is_missing_is_named_before_anybody_asks_for_a_picture(
     with pytest.raises(Misconfigured, match=rf"pip install 'copperplate\[{extra}\]'"):
         async with open_services(Settings.from_env({"DATABASE_URL": "postgresql:///x?host=/nowhere"})):
             pytest.fail("it was opened")
+
+
+def test_private_pictures_lie_in_no_disk_cache(tmp_path: Path) -> None:
+    environ = {"SUPABASE_URL": "http://127.0.0.1:1", "SUPABASE_SECRET_KEY": "sb_secret_x"}
+    settings = replace(Settings.from_env(environ), disk_cache_dir=tmp_path, disk_cache_bytes=2**30)
+    assert settings.has_disk_cache
+    stores = _with_disk_cache(settings, {bucket: MemoryStore(bucket) for bucket in BUCKETS})
+    assert {bucket for bucket, store in stores.items() if isinstance(store, CachedStore)} == {"generated-images"}

@@ -274,14 +274,46 @@ async def test_a_parameter_said_in_the_form_and_in_the_query_is_refused(client: 
 
 
 async def test_a_crop_names_its_parent_and_the_rectangle(client: httpx.AsyncClient) -> None:
-    parent = (await send(client, CUT, **of(ALICE))).json()["key"]
-    path = f"{UP}?parent={parent}&crop=4,4,32,16"
+    parent = (await send(client, UP, **of(ALICE))).json()["key"]
+    path = f"{UP}?parent={parent}&crop=4,4,64,64"
     told = (await send(client, path, PICTURE + b" cut", **of(ALICE))).json()
-    assert (told["parent"], told["crop"]) == (parent, {"left": 4, "top": 4, "width": 32, "height": 16})
-    outside = await send(client, f"{UP}?parent={parent}&crop=60,0,8,8", PICTURE + b" other", **of(ALICE))
+    assert (told["parent"], told["crop"]) == (parent, {"left": 4, "top": 4, "width": 64, "height": 64})
+    [ancestor] = told["lineage"]
+    assert (ancestor["key"], ancestor["operation"], ancestor["parent"]) == (parent, "upscale", None)
+    outside = await send(client, f"{UP}?parent={parent}&crop=100,0,64,64", PICTURE + b" other", **of(ALICE))
     assert is_problem(outside, 400, "invalid_parameter")
     stranger = await send(client, f"{UP}?parent={parent}", PICTURE + b" third")
     assert is_problem(stranger, 404, "source_unknown")
+
+
+async def test_a_parent_is_declared_within_bounds(client: httpx.AsyncClient) -> None:
+    """The rectangle has the file's size, a file without one is the parent itself, and no file is its own ancestor."""
+    parent = (await send(client, UP, **of(ALICE))).json()["key"]
+    for query, body in (
+        (f"parent={parent}&crop=4,4,62,64", PICTURE + b" small"),
+        (f"parent={parent}", PICTURE + b" whole"),
+        (f"parent={parent}&crop=4,4,64,64", PICTURE),
+    ):
+        refused = await send(client, f"{CUT}?{query}", body, **of(ALICE))
+        assert is_problem(refused, 400, "invalid_parameter")
+    rounded = await send(client, f"{CUT}?parent={parent}&crop=4,4,63,65", PICTURE + b" rounded", **of(ALICE))
+    assert rounded.json()["parent"] == parent
+
+
+async def test_nobody_is_told_of_a_parent_that_they_may_not_see(client: httpx.AsyncClient) -> None:
+    parent = (await send(client, UP, **of(ALICE))).json()["key"]
+    cut = PICTURE + b" cut"
+    assert (await send(client, f"{UP}?parent={parent}&crop=4,4,64,64", cut, **of(ALICE))).json()["parent"] == parent
+    told = (await send(client, UP, cut, **of(BOB))).json()
+    assert (told["cached"], told["parent"], told["crop"], told["lineage"]) == (True, None, None, [])
+
+
+async def test_a_parent_that_is_declared_with_a_hit_is_noted(client: httpx.AsyncClient) -> None:
+    parent = (await send(client, UP, **of(ALICE))).json()["key"]
+    cut = PICTURE + b" cut"
+    assert (await send(client, UP, cut, **of(ALICE))).json()["parent"] is None
+    await send(client, f"{UP}?parent={parent}&crop=4,4,64,64", cut, **of(ALICE))
+    assert (await send(client, UP, cut, **of(ALICE))).json()["parent"] == parent
 
 
 async def test_another_media_type_is_refused_with_what_to_send(client: httpx.AsyncClient) -> None:
@@ -396,3 +428,12 @@ async def test_any_origin_may_send_a_picture(client: httpx.AsyncClient) -> None:
         assert (answer.status_code, answer.headers["access-control-allow-origin"]) == (204, "*")
         allowed = answer.headers["access-control-allow-headers"].split(", ")
         assert {"authorization", "content-type", "idempotency-key", "prefer", "x-api-key"} <= set(allowed)
+
+
+async def test_every_answer_may_be_read_by_any_origin_and_is_kept_by_nobody(client: httpx.AsyncClient) -> None:
+    missed = await client.get(f"{UP}/{HASH}")
+    made, hit = await send_form(client, {}), await send_form(client, {})
+    known = [await client.get(path) for path in (f"{UP}/{HASH}", f"/api/process/{HASH}", "/api/process")]
+    for answer in (missed, made, hit, *known):
+        told = {name: answer.headers.get(name) for name in ("access-control-allow-origin", "cache-control")}
+        assert told == {"access-control-allow-origin": "*", "cache-control": "no-store"}, answer.request

@@ -11,6 +11,7 @@ import asyncio
 import hashlib
 import itertools
 import re
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 
@@ -20,6 +21,7 @@ import pytest
 from copperplate.adapters.supabase.users import LOCAL_ISSUER
 from copperplate.adapters.system_clock import SystemClock
 from copperplate.api_keys import Scope
+from copperplate.http import generation_states
 from copperplate.http.app import create_app
 from copperplate.recipes.kinds import PROCESSED
 from copperplate.recipes.objects import original_key
@@ -271,7 +273,15 @@ async def test_its_owner_has_the_picture_by_each_of_these_ways(house: House) -> 
     assert (await house.ask("owner", "GET", f"/api/images/{key}")).status_code == 404
 
 
-async def test_a_final_event_keeps_its_id_though_its_address_is_another_one(house: House) -> None:
+async def test_a_final_event_keeps_its_id_though_its_address_is_another_one(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    addresses = (f"https://storage.test/signed?token={number}" for number in itertools.count())
+
+    async def private_address(*_: object) -> tuple[str, datetime]:
+        return next(addresses), datetime.now(UTC)
+
+    monkeypatch.setattr(generation_states, "private_address", private_address)
     path = f"/api/generations/{house.known['key']}/events"
     first = await house.ask("owner", "GET", path)
     told_id = re.search(r"id: (\S+)", first.text)

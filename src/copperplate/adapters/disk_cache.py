@@ -93,6 +93,10 @@ class CachedStore:
         """See `ObjectStore.signed_url`."""
         return await self._store.signed_url(path, valid_for=valid_for)
 
+    async def is_open(self) -> bool:
+        """See `ObjectStore.is_open`."""
+        return await self._store.is_open()
+
     async def upload_address(self, path: str, *, media_type: str) -> UploadAddress | None:
         """See `ObjectStore.upload_address`."""
         return await self._store.upload_address(path, media_type=media_type)

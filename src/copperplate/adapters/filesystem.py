@@ -104,6 +104,10 @@ class FolderStore:
         check_object_path(path)
         return None
 
+    async def is_open(self) -> bool:
+        """False: a folder answers nobody by itself."""
+        return False
+
     async def upload_address(self, path: str, *, media_type: str) -> UploadAddress | None:
         """None: a folder has no address of its own."""
         check_object_path(path)

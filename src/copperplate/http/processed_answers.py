@@ -9,17 +9,19 @@ from fastapi import Response
 from copperplate.errors import ObjectMissing, StoreUnavailable
 from copperplate.http.addresses import private_address
 from copperplate.http.problems import HEADERS
+from copperplate.http.schemas.process import AncestorOut
 from copperplate.http.vercel import MAX_RESPONSE_BYTES
 from copperplate.model import Outcome, PictureFormat
 from copperplate.recipes.processed import parameters_of, source_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from starlette.types import Scope
 
     from copperplate.model import Entry, PictureRequest
     from copperplate.services import Services
+    from copperplate.source_pictures import LineageNode
 
 EXPOSED: Final = (
     "Location, Preference-Applied, Retry-After, X-Cache, X-Copperplate-Generation-Key, X-Copperplate-Ignored, "
@@ -54,6 +56,11 @@ async def picture_answer(
         await services.ledger.report_missing(entry)
         raise StoreUnavailable("the object store lost an object a moment ago") from None
     return Response(body, media_type=PictureFormat(entry.format).media_type, headers=headers)
+
+
+def lineage_told(ancestors: Sequence[LineageNode]) -> list[AncestorOut]:
+    """What a result was made from, as JSON has it: of `visible_ancestors`, so no other's key is in it."""
+    return [AncestorOut.of(node) for node in ancestors]
 
 
 def told_of_request(request: PictureRequest) -> dict[str, Any]:

@@ -34,8 +34,9 @@ class SourcePictures(Protocol):
     async def may_see_processed(self, generation_key: str, owner: str) -> bool:
         """Whether `owner` had the bytes that this processed picture is made from."""
 
-    async def lineage(self, key: str) -> Sequence[LineageNode]:
+    async def lineage(self, key: str, *, with_descendants: bool = True) -> Sequence[LineageNode]:
         """The picture of that generation, with its ancestors and descendants, the farthest ancestor first.
 
-        Empty where there is none.
+        `key` is a generation's or that of a stored form. Those that are no longer kept are left out; the walk goes on
+        beyond them, for 32 steps and 1,000 nodes at most. Empty where there is none.
         """

@@ -63,6 +63,12 @@ class ObjectStore(Protocol):
         Raises `ObjectMissing` where the store looks and finds none, `StoreUnavailable`, `StoreMisconfigured`.
         """
 
+    async def is_open(self) -> bool:
+        """Whether the store itself gives an object to anybody who knows its name.
+
+        Raises `StoreUnavailable`, `StoreMisconfigured`.
+        """
+
     async def upload_address(self, path: str, *, media_type: str) -> UploadAddress | None:
         """Where anyone who has this address can store one object at that path, once; None where it has no addresses.
 

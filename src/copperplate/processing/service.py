@@ -141,7 +141,7 @@ class Processing:
             if outcome is not None:
                 seconds = self._clock.monotonic() - started
                 self._meter.count(request, outcome, size_bytes=0, seconds=seconds)
-        if source.owner is not None and not source.is_owned:
+        if source.says_something_new:
             await source.note()
         return found
 

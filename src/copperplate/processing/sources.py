@@ -19,21 +19,22 @@ from copperplate.errors import ObjectMissing
 from copperplate.generation.digests import digest_of
 from copperplate.model import CleanPicture, Gone, Hit, InputPicture, PictureFormat, Size
 from copperplate.processing.fetches import Fetches
+from copperplate.processing.parents import check_parent, find_parent, visible_ancestors
 from copperplate.recipes.kinds import KINDS, PROCESSED
 from copperplate.recipes.objects import object_path
 from copperplate.recipes.processed import source_of, with_source
-from copperplate.source_errors import InvalidParameter, SourceNotFetched, SourceUnknown
+from copperplate.source_errors import SourceNotFetched, SourceUnknown
 from copperplate.source_pictures import KeptInput, Parent, SourcePicture
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
     from typing import Protocol
 
     from copperplate.access.caller import Caller
     from copperplate.model import Entry, PictureRequest
     from copperplate.ports import Cleaner, Clock, CreditLedger, KeptPictures, Ledger, ObjectStore, SourcePictures
     from copperplate.ports.sources import PictureSource
-    from copperplate.source_pictures import Crop, KnownSource
+    from copperplate.source_pictures import Crop, KnownSource, LineageNode
 
     class SourceLedger(Ledger, CreditLedger, KeptPictures, SourcePictures, Protocol):
         """The ports of the ledger that sources need."""
@@ -42,7 +43,6 @@ if TYPE_CHECKING:
 # So long a provider may load an input by its address: queues are longer than calls.
 ADDRESS_VALID: Final = timedelta(hours=1)
 _UNKNOWN: Final = "No such picture is known here, or it is not for you to process. Send the file itself."
-_NO_PARENT: Final = "No such parent is known here, or it is not for you to see. Send the file without it."
 _NO_UPLOAD: Final = (
     "Nothing was uploaded there, or not by you, or it is more than a day old. Ask for a new address, or send the file."
 )
@@ -55,12 +55,14 @@ class Source:
     """A picture that one caller brings. `owner` is None of a caller without a name.
 
     `note` writes down the picture and that its owner had it; `keep` also stores a clean copy for whoever makes the
-    result later. Both may be repeated.
+    result later. Both may be repeated. `says_something_new`: its owner, who is known by name, was not noted yet, or its
+    parent was not.
     """
 
     picture: SourcePicture
     owner: str | None
     is_owned: bool
+    says_something_new: bool
     input: InputPicture
     note: Callable[[], Awaitable[KnownSource]]
     keep: Callable[[], Awaitable[None]]
@@ -97,20 +99,19 @@ class Sources:
     ) -> Source:
         """The picture that was sent. Where it is not known yet it is decoded: only a whole picture is a source.
 
-        Raises `TakenDown`, what `Cleaner.clean` raises, and `SourceUnknown` for an unknown one where `may_decode` is
-        False.
+        The first parent that is declared for it stands. Raises `TakenDown`, what `check_parent` and `Cleaner.clean`
+        raise, and `SourceUnknown` for an unknown one where `may_decode` is False.
         """
         digest, owner = await digest_of(body), owner_of(caller)
         known = await self._ledger.find_source(digest, owner=owner)
         if known is not None:
-            picture = known.picture if known.picture.parent else replace(known.picture, parent=parent)
+            picture = await self._with_parent(known.picture, known.picture.parent or parent)
             return self._source(picture, owner, known, _in_memory(partial(self._cleaner.clean, body)))
         if not may_decode:
             raise SourceUnknown(_UNKNOWN)
         clean = await self._cleaner.clean(body)
-        picture = SourcePicture(
-            digest=digest, format=clean.source_format, size=clean.size, size_bytes=len(body), parent=parent
-        )
+        picture = SourcePicture(digest=digest, format=clean.source_format, size=clean.size, size_bytes=len(body))
+        picture = await self._with_parent(picture, parent)
         return self._source(picture, owner, None, _in_memory(_always(clean)))
 
     async def of_url(self, url: str, caller: Caller, *, parent: Parent | None = None) -> Source:
@@ -150,16 +151,12 @@ class Sources:
         return self._source(picture, owner, known, self._kept_entry(entry))
 
     async def parent_of(self, name: str, caller: Caller, crop: Crop | None = None) -> Parent:
-        """The kept picture that somebody's file comes from, by its key or another of its names.
+        """The kept picture that somebody's file comes from. Raises as `find_parent` does."""
+        return await find_parent(self._ledger, name, caller, crop)
 
-        Raises `SourceUnknown` where there is none that this caller may see, `InvalidParameter` for a rectangle outside.
-        """
-        kept = await self._ledger.find_kept(name)
-        if kept is None or not await may_see(self._ledger, kept.kind, kept.generation_key, caller):
-            raise SourceUnknown(_NO_PARENT)
-        if crop is not None and (crop.left + crop.width > kept.size.width or crop.top + crop.height > kept.size.height):
-            raise InvalidParameter(f"The crop lies outside of its parent, which is {kept.size} px.")
-        return Parent(generation_key=kept.generation_key, crop=crop)
+    async def ancestors_of(self, generation_key: str, caller: Caller) -> Sequence[LineageNode]:
+        """What a generation was made from, as far as this caller may see it, the farthest first."""
+        return await visible_ancestors(self._ledger, generation_key, caller)
 
     async def of_upload(
         self, path: str, caller: Caller, *, parent: Parent | None = None, may_decode: bool = True
@@ -194,6 +191,12 @@ class Sources:
             return request
         return with_source(request, await self.of_wish(source_of(request.recipe)))
 
+    async def _with_parent(self, picture: SourcePicture, parent: Parent | None) -> SourcePicture:
+        if parent is None or parent == picture.parent:
+            return picture
+        await check_parent(self._ledger, parent, picture)
+        return replace(picture, parent=parent)
+
     def _source(
         self, picture: SourcePicture, owner: str | None, known: KnownSource | None, content: _Content
     ) -> Source:
@@ -213,6 +216,8 @@ class Sources:
             picture=picture,
             owner=owner,
             is_owned=known is not None and known.is_owned,
+            says_something_new=owner is not None
+            and (known is None or not known.is_owned or known.picture.parent != picture.parent),
             input=InputPicture(digest=picture.digest, size=picture.size, read=noted_read, address=noted_address),
             note=note,
             keep=partial(self._keep, picture, owner, content),

@@ -13,7 +13,8 @@ from copperplate.processing_models import NumberParameter, ProcessingModel
 from copperplate.recipes.objects import sha256_hex
 from copperplate.recipes.processed import processed_recipe, processed_request
 from copperplate.source_pictures import Crop, KeptInput, KnownSource, Operation, Parent, SourcePicture
-from tests.contract.ledger.harness import complete, failure, lead, peek
+from tests.contract.ledger.harness import LONG_LEASE, complete, failure, lead, peek
+from tests.contract.ledger.wishing import new_wish
 from tests.support.pictures import picture_request
 
 if TYPE_CHECKING:
@@ -165,6 +166,13 @@ class ProcessedResultContract:
         kept = await ledger.find_kept(asked(photo).generation_key)
         assert (kept.kind, kept.canvas, kept.is_original) == ("processed", Size(width=64, height=64), True)
         assert (await ledger.describe_kept(asked(photo).generation_key)).canvas == Size(width=64, height=64)
+
+    async def test_what_is_promised_of_the_bytes_may_be_seen_before_it_is_begun(self, harness: LedgerHarness) -> None:
+        ledger, photo = harness.ledger, source()
+        await ledger.note_source(photo, owner=ALICE)
+        await ledger.make_wish(new_wish(asked(photo)), held_for=LONG_LEASE)
+        assert await ledger.may_see_processed(asked(photo).generation_key, ALICE)
+        assert not await ledger.may_see_processed(asked(photo).generation_key, KEY)
 
     async def test_a_user_who_is_forgotten_had_no_bytes_from_then_on(self, harness: LedgerHarness) -> None:
         ledger, photo = harness.ledger, source()

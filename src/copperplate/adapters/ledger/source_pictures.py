@@ -64,9 +64,13 @@ class SourcePictureCalls(Calls):
         arguments = {"p_generation_key": generation_key, "p_owner": owner}
         return await self._transport.value("may_see_processed", arguments, bool)
 
-    async def lineage(self, key: str) -> Sequence[LineageNode]:
+    async def lineage(self, key: str, *, with_descendants: bool = True) -> Sequence[LineageNode]:
         """See `SourcePictures.lineage`."""
-        arguments = {"p_key": key, "p_limit": min(MAX_LINEAGE, self._transport.max_rows)}
+        arguments = {
+            "p_key": key,
+            "p_limit": min(MAX_LINEAGE, self._transport.max_rows),
+            "p_with_descendants": with_descendants,
+        }
         return [_node_of(row) for row in await self._transport.rows("lineage_of", arguments)]
 
 

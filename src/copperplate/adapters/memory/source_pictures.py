@@ -86,11 +86,15 @@ class MemorySourcePictures(MemoryMaintenance, MemoryTakedowns, MemoryGenerationS
         digests = [source_of(recipe) for recipe in recipes if recipe["kind"] == PROCESSED.name]
         return any(owner in self._sources[digest].owners for digest in digests if digest in self._sources)
 
-    async def lineage(self, key: str) -> Sequence[LineageNode]:
+    async def lineage(self, key: str, *, with_descendants: bool = True) -> Sequence[LineageNode]:
         """See `SourcePictures.lineage`."""
         stored = self._entries.get(key)
         depths = self._depths(key if stored is None else stored.entry.generation_key)
-        known = [(self._generations[name], name, depth) for name, depth in depths.items() if name in self._generations]
+        known = [
+            (self._generations[name], name, depth)
+            for name, depth in depths.items()
+            if name in self._generations and (depth <= 0 or with_descendants)
+        ]
         ordered = sorted(known, key=lambda each: (each[2], each[0].created, each[1]))
         return [self._node(*each) for each in ordered[:MAX_LINEAGE]]
 

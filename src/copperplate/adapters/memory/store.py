@@ -81,6 +81,10 @@ class MemoryStore:
         check_object_path(path)
         return None
 
+    async def is_open(self) -> bool:
+        """False: it answers nobody by itself."""
+        return False
+
     async def upload_address(self, path: str, *, media_type: str) -> UploadAddress | None:
         """None: memory has no address."""
         check_object_path(path)

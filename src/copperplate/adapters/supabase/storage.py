@@ -195,6 +195,10 @@ class SupabaseStore:
         )
         return str(signed["signedURL"])
 
+    async def is_open(self) -> bool:
+        """See `ObjectStore.is_open`: its settings, at most some seconds old."""
+        return (await self._terms.read()).is_public
+
     async def upload_address(self, path: str, *, media_type: str) -> UploadAddress | None:
         """See `ObjectStore.upload_address`: signed by Storage, which says in its token until when it is good."""
         check_object_path(path)

@@ -17,9 +17,10 @@ from copperplate.http.openapi import FOR_ANYBODY
 from copperplate.http.origin import base_url_of
 from copperplate.http.parameters import ignored_header, note_known, refuse_unknown
 from copperplate.http.preferences import read_preferences
+from copperplate.http.problems import HEADERS
 from copperplate.http.process_bodies import SOURCE, UPLOAD, read_brought
 from copperplate.http.process_requests import known_names, read_query, read_said
-from copperplate.http.processed_answers import picture_answer, told_of_entry, told_of_request
+from copperplate.http.processed_answers import lineage_told, picture_answer, told_of_entry, told_of_request
 from copperplate.http.promised_answers import promise_headers, promise_told
 from copperplate.http.request_log import log_request
 from copperplate.http.schemas import process as schemas
@@ -32,6 +33,8 @@ from copperplate.source_errors import SourceUnknown
 from copperplate.source_pictures import Operation
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from copperplate.access.caller import Caller
     from copperplate.http.preferences import Preferences
     from copperplate.http.process_bodies import Brought
@@ -40,7 +43,7 @@ if TYPE_CHECKING:
     from copperplate.model import PictureRequest
     from copperplate.processing.sources import Source
     from copperplate.services import Services
-    from copperplate.source_pictures import Parent
+    from copperplate.source_pictures import LineageNode, Parent
 
 PATH: Final = "/api/process"
 RESPONSES: Final[dict[int | str, dict[str, Any]]] = {
@@ -166,14 +169,17 @@ class _Asked:
             answer = await picture_answer(self._scope, self._services, done.request, found.entry, found.outcome)
         else:
             told = await self._told(done, found)
-            answer = Response(told.model_dump_json(), media_type="application/json")
+            answer = Response(told.model_dump_json(), headers=HEADERS, media_type="application/json")
         if self._preferences.applied:
             answer.headers["preference-applied"] = self._preferences.applied
         return answer
 
     async def _told(self, done: Processed, found: LookupResult) -> schemas.ProcessedAnswer:
         cost = self._services.cost_of(done.request, found.outcome)
-        parent = done.source.picture.parent
+        ancestors = await self._ancestors(done)
+        seen = {node.generation_key for node in ancestors}
+        noted = done.source.picture.parent
+        parent = noted if noted is not None and noted.generation_key in seen else None
         return schemas.ProcessedAnswer(
             status="completed",
             kind="processed",
@@ -182,9 +188,16 @@ class _Asked:
             credits_left=await self._credits_left(),
             parent=None if parent is None else parent.generation_key,
             crop=None if parent is None else schemas.CropOut.of(parent.crop),
+            lineage=lineage_told(ancestors),
             **told_of_request(done.request),
             **await told_of_entry(self._scope, self._services, found.entry),
         )
+
+    async def _ancestors(self, done: Processed) -> Sequence[LineageNode]:
+        """Asked for only where there are any: a hit on what somebody photographed stays as cheap as it was."""
+        if done.source.picture.parent is None:
+            return ()
+        return await self._services.processing.sources.ancestors_of(done.request.generation_key, self._caller)
 
     async def _credits_left(self) -> int | None:
         user = self._caller.user

@@ -10,7 +10,7 @@ from pydantic import BaseModel, Field
 from copperplate.source_pictures import Operation  # noqa: TC001 - pydantic reads it
 
 if TYPE_CHECKING:
-    from copperplate.source_pictures import Crop
+    from copperplate.source_pictures import Crop, LineageNode
 
 
 class CropOut(BaseModel):
@@ -27,6 +27,33 @@ class CropOut(BaseModel):
         if crop is None:
             return None
         return cls(left=crop.left, top=crop.top, width=crop.width, height=crop.height)
+
+
+class AncestorOut(BaseModel):
+    """A picture that a result was made from, directly or through others."""
+
+    key: str = Field(description="Of its generation")
+    kind: str
+    operation: Operation | None = Field(description="null: it was generated")
+    model: str
+    image_hash: str | None = Field(description="SHA-256 of the picture that it was made from")
+    parent: str | None = Field(description="Key of the generation whose picture that is, where you may see it")
+    crop: CropOut | None = Field(description="The rectangle of it, where it is a crop")
+    created_at: datetime
+
+    @classmethod
+    def of(cls, node: LineageNode) -> Self:
+        """One node of a lineage."""
+        return cls(
+            key=node.generation_key,
+            kind=node.kind,
+            operation=node.operation,
+            model=node.model,
+            image_hash=node.source,
+            parent=node.parent,
+            crop=CropOut.of(node.crop),
+            created_at=node.created_at,
+        )
 
 
 class ProcessedAnswer(BaseModel):
@@ -51,6 +78,9 @@ class ProcessedAnswer(BaseModel):
     credits_left: int | None = Field(default=None, description="Where credits pay for this operation")
     parent: str | None = Field(default=None, description="Key of the generation that the picture comes from")
     crop: CropOut | None = Field(default=None, description="The rectangle of it, where it is a crop")
+    lineage: list[AncestorOut] = Field(
+        default_factory=list, description="What it was made from, as far as you may see it, the farthest first"
+    )
 
 
 class PromisedProcessing(BaseModel):
