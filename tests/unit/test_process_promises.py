@@ -84,9 +84,7 @@ async def test_its_location_tells_owners_what_became_of_it(client: httpx.AsyncCl
         assert is_problem(await client.get(where, headers=headers), 404, "not_found")
 
 
-async def test_its_events_are_for_owners_and_tokens(
-    client: httpx.AsyncClient, services: MemoryServices
-) -> None:
+async def test_its_events_are_for_owners_and_tokens(client: httpx.AsyncClient, services: MemoryServices) -> None:
     key = {"x-api-key": (await keep_key(services.ledger)).text}
     promised = (await send(client, UP, PICTURE, x_api_key=key["x-api-key"], **EARLY)).json()
     plain = promised["events"].partition("?")[0]
