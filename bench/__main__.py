@@ -54,6 +54,7 @@ MEASUREMENTS = (
     "signatures",
     "verification",
     "encoders",
+    "uploads",
 )
 
 

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING
 import pytest
 from PIL import Image
 
+from copperplate.adapters.fal.endpoints import ESRGAN as ESRGAN_ENDPOINT
 from copperplate.adapters.fal.endpoints import BodyField, Endpoint, number
 from copperplate.adapters.system_clock import SystemClock
-from copperplate.errors import ProviderFailed
+from copperplate.errors import Misconfigured, ProviderFailed
 from copperplate.failure_classes import FailureClass
 from copperplate.model import Job, Size
 from copperplate.prices import ProcessingPrice, ProcessingUnit
@@ -172,6 +173,15 @@ async def test_job_is_collected_by_who_never_knew_of_the_endpoint(fal: FalProces
     assert (await other.collect(job)).usage == {"micro_units": 1_000_000}
     assert (len(standin.scenario_log.uploads), submits(standin)) == (1, 1)
     await other.close()
+
+
+async def test_model_that_is_not_named_any_more_is_a_fault_of_the_setting(fal: FalProcessing, standin: Standin) -> None:
+    promised = Brought().request(fal, BRIA)
+    fewer = processing_at(standin.url, endpoints=(ESRGAN_ENDPOINT,))
+    with pytest.raises(Misconfigured, match=f"COPPERPLATE_PROCESS_MODELS does not name {BRIA}"):
+        await fewer.submit(promised.recipe, promised.inputs)
+    assert not standin.scenario_log.posts
+    await fewer.close()
 
 
 # --- inputs --------------------------------------------------------------------------------------

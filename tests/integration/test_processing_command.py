@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
@@ -18,8 +19,10 @@ from PIL import Image, ImageDraw
 
 from copperplate.adapters.painter.processing import PainterProcessing
 from copperplate.cli import main
-from copperplate.cli.exit_codes import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK, EXIT_USAGE
+from copperplate.cli.exit_codes import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK, EXIT_UNAVAILABLE, EXIT_USAGE
+from copperplate.errors import LedgerUnavailable
 from copperplate.imaging.pillow_images import PillowImages
+from copperplate.processing.service import Processing
 from tests.e2e.dev_server import COPPERPLATE, inherited, wait_until
 from tests.support.postgres_fixtures import making_databases
 
@@ -325,3 +328,32 @@ def test_results_are_found_where_the_picture_comes_as_other_bytes_only_if_they_a
     opened(folder / "i.png").save(target, "PNG", compress_level=0)
     (folder / "i.png").write_bytes(target.getvalue())
     assert told(process(folder, "--output", tmp_path / "anew")) == (EXIT_OK, {"made": 1})
+
+
+def test_database_that_does_not_answer_ends_the_run_with_3_and_leaves_no_file(
+    process: Process, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = write(tmp_path / "outage", "n.png", "o.png")
+
+    async def away(*_: object) -> None:
+        raise LedgerUnavailable("the database is away")
+
+    monkeypatch.setattr(Processing, "look", away)
+    assert main(["process", str(folder), "--operation", "upscale"]) == EXIT_UNAVAILABLE
+    assert capsys.readouterr().err.endswith("the database is away [ledger_unavailable]\n")
+    assert files_of(folder) == ["n.png", "o.png"]
+
+
+def test_result_that_was_taken_down_is_told_and_not_made_again(
+    process: Process, database: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = write(tmp_path / "takedown", "t.png")
+    assert told(process(folder)) == (EXIT_OK, {"made": 1})
+    digest = hashlib.sha256((folder / "t.png").read_bytes()).hexdigest()
+    with psycopg.connect(database) as connection:
+        question = "select generation_hash from public.processed_image_cache where image_hash = %s"
+        ((key,),) = connection.execute(question, [digest]).fetchall()
+    assert main(["takedown", key, "--yes"]) == EXIT_OK
+    before = submits(database)
+    assert fault_codes(process(folder, "--force")) == {"t.png": "taken_down"}
+    assert submits(database) == before

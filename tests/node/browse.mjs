@@ -2,6 +2,7 @@
 // `served` are files given to the browser in place of addresses it cannot reach: [{url, file, type}]; those without a file
 // do not answer.
 import { readFileSync } from "node:fs";
+import { basename } from "node:path";
 import { chromium } from "playwright-core";
 
 const { browser: executablePath, page: address, served, steps } = JSON.parse(readFileSync(0, "utf8"));
@@ -9,6 +10,26 @@ const can = {
   fill: (page, label, text) => page.getByLabel(label).fill(text),
   check: (page, label) => page.getByLabel(label).check(),
   choose: (page, label, option) => page.getByLabel(label).selectOption(option),
+  bring: (page, label, file) => page.getByLabel(label).setInputFiles(file),
+  // As from another window: what lies on the place whose text is named.
+  drop: async (page, text, file, type) => {
+    const told = { name: basename(file), type, base64: readFileSync(file).toString("base64") };
+    const carried = await page.evaluateHandle(({ name, type, base64 }) => {
+      const bytes = Uint8Array.from(atob(base64), (char) => char.charCodeAt(0));
+      const carried = new DataTransfer();
+      carried.items.add(new File([bytes], name, { type }));
+      return carried;
+    }, told);
+    await page.getByText(text).dispatchEvent("drop", { dataTransfer: carried });
+  },
+  // So that an upload takes its time.
+  slowUploads: async (page, bytesPerSecond) => {
+    const session = await page.context().newCDPSession(page);
+    const limits = { offline: false, latency: 0, downloadThroughput: -1, uploadThroughput: bytesPerSecond };
+    await session.send("Network.emulateNetworkConditions", limits);
+  },
+  // What is painted of an element (PNG), named by its role.
+  painted: async (page, role, name) => (await page.getByRole(role, { name }).screenshot()).toString("base64"),
   press: (page, name) => page.getByRole("button", { name }).click(),
   type: (page, keys) => page.keyboard.press(keys),
   waitForText: (page, text) => page.getByText(text).waitFor(),
@@ -28,6 +49,7 @@ const can = {
       const { alt, naturalWidth, naturalHeight } = image;
       return { alt, hidden, naturalWidth, naturalHeight };
     }),
+  texts: (page, role) => page.getByRole(role).allTextContents(),
   resize: (page, width, height) => page.setViewportSize({ width, height }),
   open: (page, url) => page.goto(url),
   // Every picture of the page, once it is seen: its shown and natural size, what was chosen, and what is painted (PNG).

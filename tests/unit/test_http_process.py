@@ -428,3 +428,12 @@ async def test_any_origin_may_send_a_picture(client: httpx.AsyncClient) -> None:
         assert (answer.status_code, answer.headers["access-control-allow-origin"]) == (204, "*")
         allowed = answer.headers["access-control-allow-headers"].split(", ")
         assert {"authorization", "content-type", "idempotency-key", "prefer", "x-api-key"} <= set(allowed)
+
+
+async def test_every_answer_may_be_read_by_any_origin_and_is_kept_by_nobody(client: httpx.AsyncClient) -> None:
+    missed = await client.get(f"{UP}/{HASH}")
+    made, hit = await send_form(client, {}), await send_form(client, {})
+    known = [await client.get(path) for path in (f"{UP}/{HASH}", f"/api/process/{HASH}", "/api/process")]
+    for answer in (missed, made, hit, *known):
+        told = {name: answer.headers.get(name) for name in ("access-control-allow-origin", "cache-control")}
+        assert told == {"access-control-allow-origin": "*", "cache-control": "no-store"}, answer.request

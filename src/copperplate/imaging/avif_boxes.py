@@ -6,6 +6,7 @@ not unfold to one of 268 million.
 
 from __future__ import annotations
 
+import re
 import struct
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 # Grids of a large picture have some dozens of items, each with a handful of boxes.
 MAX_BOXES: Final = 10_000
 MAX_ITEMS: Final = 512
+# An entry of the list of items, and its type behind its number.
+_METADATA: Final = re.compile(rb"(infe[\x02\x03].{3}(?:.{2}|.{4}).{2})(?:Exif|mime)", re.DOTALL)
 # The picture, its alpha, and a small one or a map of brightness beside.
 CODED_PER_SHOWN: Final = 3
 _PICTURE_AND_ALPHA: Final = 2
@@ -68,8 +71,15 @@ def read_avif(body: bytes) -> AvifParts:
     """The parts of a still avif; raises `NoPicture` for what is cut or lies, `OverLimit` for films and much code."""
     try:
         return _read(body)
-    except (IndexError, KeyError, struct.error) as error:
+    except (IndexError, KeyError, ValueError, struct.error) as error:
         raise NoPicture("the avif has no whole header") from error
+
+
+def without_metadata(body: bytes) -> bytes:
+    """The same file, in which nothing is EXIF or XMP any more: a reader of pictures stumbles over neither."""
+    boxes, place = body.find(b"meta"), body.find(b"mdat")
+    end = place if place > boxes else len(body)
+    return body[:boxes] + _METADATA.sub(rb"\1free", body[boxes:end]) + body[end:]
 
 
 def _read(body: bytes) -> AvifParts:
@@ -85,20 +95,25 @@ def _read(body: bytes) -> AvifParts:
     [shown] = [box.content for box in of_main if box.name == b"ispe"]
     size = Size(width=int.from_bytes(shown[4:8], "big"), height=int.from_bytes(shown[8:12], "big"))
     coded = _coded_items(parts[b"iinf"])
-    _check_code(body, parts, coded, size)
+    sizes = dict(_coded_sizes(body, parts, coded))
+    _check_code(sizes, size)
+    if sizes.get(main, size) != size:  # a decoder would scale it
+        raise NoPicture(f"the avif says it is {size}, and its code is {sizes[main]}")
     return AvifParts(size=size, is_grid=len(coded) > _PICTURE_AND_ALPHA, colours=_colours(of_main))
 
 
-def _check_code(body: bytes, parts: Mapping[bytes, bytes], coded: set[int], shown: Size) -> None:
-    """Raises `OverLimit` where the code makes more pixels than the picture, its alpha and a small one have."""
-    pixels = 0
+def _coded_sizes(body: bytes, parts: Mapping[bytes, bytes], coded: set[int]) -> Iterator[tuple[int, Size]]:
+    """The number of each item in AV1 code, and the size that its code says."""
     for item, is_inside, places in _locations(parts[b"iloc"]):
         if item in coded:
-            within = parts[b"idat"] if is_inside else body
-            size = still_size(_joined(within, places))
-            pixels += size.width * size.height
-    if not pixels:
+            yield item, still_size(_joined(parts[b"idat"] if is_inside else body, places))
+
+
+def _check_code(sizes: Mapping[int, Size], shown: Size) -> None:
+    """Raises `OverLimit` where the code makes more pixels than the picture, its alpha and a small one have."""
+    if not sizes:
         raise NoPicture("the avif has no picture in AV1 code")
+    pixels = sum(size.width * size.height for size in sizes.values())
     # A grid's tiles may reach over its edges, a row and a column of them.
     if pixels > CODED_PER_SHOWN * max(shown.width * shown.height, 512 * 512):
         raise OverLimit(f"the avif says it is {shown}, and its code is of {pixels} pixels")

@@ -65,4 +65,4 @@ def _named(body: bytes) -> tuple[str, str]:
         return "an SVG", "export it as png"
     if text.startswith((b"<!doctype html", b"<html", b"<head", b"<script", b"<body")):
         return "an HTML page", "send the picture itself, not the page that shows it"
-    return "no picture that is known here", f"send {TAKEN}"
+    return "no picture that is known here", "send the picture itself"

@@ -17,7 +17,7 @@ from copperplate.imaging.orientation import read_orientation
 _SIGNATURE: Final = b"\x89PNG\r\n\x1a\n"
 _CRITICAL: Final = frozenset({b"IHDR", b"PLTE", b"IDAT", b"IEND"})
 # Ancillary chunks that change what is seen, with their length where it is always the same.
-_SEEN: Final = {b"tRNS": None, b"iCCP": None, b"gAMA": 4, b"cHRM": 32, b"sRGB": 1}
+_SEEN: Final = {b"tRNS": None, b"gAMA": 4, b"cHRM": 32, b"sRGB": 1}
 _TRANSPARENT_BYTES: Final = {0: 2, 2: 6}  # grey, rgb; a palette has one for each entry
 _GREY: Final = frozenset({0, 4})
 _PALETTE: Final = 3
@@ -35,7 +35,8 @@ class PngParts:
     has_c2pa: bool = False
     has_pixels: bool = False
     orientation: int = 1
-    # What it says of its colours that Pillow does not tell: `cicp`, its code points, and `is_grey`.
+    # What it says of its colours that Pillow does not tell: `cicp`, its code points, `is_grey`, and `icc_profile`, of
+    # which Pillow takes no more than a megabyte.
     colours: dict[str, object] = field(default_factory=dict)
 
     @property
@@ -77,6 +78,8 @@ def _take(parts: PngParts, name: bytes, chunk: bytes, color_type: int) -> None:
         parts.orientation = read_orientation(chunk[8:-4])
     if name == b"cICP" and len(chunk) == 16:
         parts.colours["cicp"] = chunk[8:12]
+    if name == b"iCCP" and (profile := profile_of(chunk[8:-4])) is not None:
+        parts.colours.setdefault("icc_profile", profile)
     parts.has_c2pa = parts.has_c2pa or name == b"caBX"
     parts.has_pixels = parts.has_pixels or name == b"IDAT"
     if name in _CRITICAL or (name in _SEEN and _is_usable(name, chunk[8:-4], color_type)):
@@ -90,8 +93,6 @@ def _is_usable(name: bytes, content: bytes, color_type: int) -> bool:
     if name == b"tRNS":
         wanted = _TRANSPARENT_BYTES.get(color_type)
         return color_type == _PALETTE or len(content) == wanted
-    if name == b"iCCP":
-        return profile_of(content) is not None
     return _SEEN[name] in {None, len(content)}
 
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 # Converted at a time, so that no more than one further picture is in memory.
-_PIXELS_AT_ONCE: Final = 1024 * 1024
+_PIXELS_AT_ONCE: Final = 512 * 1024
 # No loss that a model could see, and no colours of half the size.
 _JPEG: Final[dict[str, Any]] = {"format": "JPEG", "quality": 95, "subsampling": 0}
 _PNG: Final[dict[str, Any]] = {"format": "PNG", "compress_level": 1}

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from copperplate.errors import ProviderFailed, StillGenerating
-from copperplate.imaging.avif_boxes import read_avif
+from copperplate.imaging.avif_boxes import read_avif, without_metadata
 from copperplate.imaging.containers import Container, read_container
 from copperplate.imaging.decode import open_container, upright
 from copperplate.imaging.foreign import TAKEN, is_avif, refusal_of
@@ -32,8 +32,8 @@ MIN_SIDE: Final = 16
 MAX_RATIO: Final = 64
 # What the worst of all uploads takes above an idle process.
 UPLOAD_MEMORY_BYTES: Final = 300_000_000
-# Of which so much goes to tables and profiles, whatever the size.
-_OVERHEAD_BYTES: Final = 12_000_000
+# Of which so much goes to tables, profiles and strips under way, whatever the size.
+_OVERHEAD_BYTES: Final = 16_000_000
 # Bytes for each pixel, and how many times the file is in memory (measured: bench/measurements/uploads.py). A
 # progressive jpg of four colours keeps eight bytes a pixel beside four of the picture, a webp two canvases beside two
 # pictures; an avif has up to 12 bits a value, with grain once more, and in a grid once more again.
@@ -144,7 +144,8 @@ def _take_apart(body: bytes, header: Header) -> Container:
             return read_gif(body)
         case "AVIF":
             colours = read_avif(body).colours
-            return Container(body=body, has_c2pa=False, orientation=1, prove=_loaded, colours=colours)
+            pixels = without_metadata(body)
+            return Container(body=pixels, has_c2pa=False, orientation=1, prove=_loaded, colours=colours)
         case _:
             return read_container(body, header)
 

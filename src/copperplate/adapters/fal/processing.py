@@ -10,7 +10,7 @@ from copperplate import prices
 from copperplate.adapters.fal.endpoints import ENDPOINTS
 from copperplate.adapters.fal.over_queue import QUEUE_URL, REST_URL, OverQueue
 from copperplate.adapters.lazy_client import LazyClient
-from copperplate.errors import InvalidRequest, ProviderFailed
+from copperplate.errors import InvalidRequest, Misconfigured, ProviderFailed
 from copperplate.processing_models import MAX_RESULT_PIXELS, scaled
 from copperplate.recipes.processed import parameters_of
 from copperplate.single_flight import SingleFlight
@@ -81,12 +81,12 @@ class FalProcessing(OverQueue):
         """By the size of the result, of the largest that is taken where no input is given; else the stated most."""
         size = scaled(inputs[0].size, parameters_of(recipe)) if inputs else None
         px = MAX_RESULT_PIXELS if size is None else size.width * size.height
-        endpoint = self._endpoints.get(str(recipe["model"]))
+        endpoint = self._endpoint_of(recipe)
         return None if endpoint is None else prices.estimate_processing(endpoint.price, px)
 
     def cost_micro_usd(self, recipe: Mapping[str, CanonicalValue], usage: Mapping[str, int]) -> int | None:
         """The billable units reported, at the endpoint's price for one."""
-        endpoint = self._endpoints.get(str(recipe["model"]))
+        endpoint = self._endpoint_of(recipe)
         return None if endpoint is None else prices.cost_of_processing(endpoint.price, usage)
 
     async def prepare(self, inputs: Sequence[InputPicture]) -> None:
@@ -97,7 +97,9 @@ class FalProcessing(OverQueue):
     async def submit(self, recipe: Mapping[str, CanonicalValue], inputs: Sequence[InputPicture] = ()) -> Job:
         """One POST to the queue; see `Provider.submit`."""
         (picture,) = inputs
-        endpoint = self._endpoints[str(recipe["model"])]
+        endpoint = self._endpoint_of(recipe)
+        if endpoint is None:
+            raise Misconfigured(f"COPPERPLATE_PROCESS_MODELS does not name {recipe['model']} any more.")
         address = self._find(picture.digest) or await self._locate(picture)
         queue = await self._queue.get()
         job = await queue.submit(endpoint.model.name, endpoint.body_of(parameters_of(recipe), address))
@@ -118,6 +120,9 @@ class FalProcessing(OverQueue):
         await self._under_way.drain(within_seconds=0)
         await super().close()
         await self._uploads.close()
+
+    def _endpoint_of(self, recipe: Mapping[str, CanonicalValue]) -> Endpoint | None:
+        return self._endpoints.get(str(recipe["model"]))
 
     async def _locate(self, picture: InputPicture) -> str:
         """An address that fal can load for a while: the picture's own, or that of an upload, made once."""

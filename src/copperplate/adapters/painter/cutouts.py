@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import reduce
 from typing import Final
 
 from PIL import Image, ImageChops, ImageDraw, ImageFilter, ImageOps
@@ -64,8 +65,12 @@ def _median(counts: list[int]) -> int:
 
 def _difference(colours: Image.Image, colour: tuple[int, ...]) -> Image.Image:
     """How far each pixel is from a colour, in the channel where it is farthest."""
-    red, green, blue = ImageChops.difference(colours, Image.new("RGB", colours.size, colour)).split()
-    return ImageChops.lighter(ImageChops.lighter(red, green), blue)
+    # One channel at a time: each takes a quarter of the picture's memory.
+    by_channel = (
+        colours.getchannel(number).point([abs(level - value) for level in range(256)])
+        for number, value in enumerate(colour)
+    )
+    return reduce(ImageChops.lighter, by_channel)
 
 
 def _reached_from_border(alike: Image.Image) -> Image.Image:

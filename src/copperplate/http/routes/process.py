@@ -17,6 +17,7 @@ from copperplate.http.openapi import FOR_ANYBODY
 from copperplate.http.origin import base_url_of
 from copperplate.http.parameters import ignored_header, note_known, refuse_unknown
 from copperplate.http.preferences import read_preferences
+from copperplate.http.problems import HEADERS
 from copperplate.http.process_bodies import SOURCE, UPLOAD, read_brought
 from copperplate.http.process_requests import known_names, read_query, read_said
 from copperplate.http.processed_answers import lineage_told, picture_answer, told_of_entry, told_of_request
@@ -168,7 +169,7 @@ class _Asked:
             answer = await picture_answer(self._scope, self._services, done.request, found.entry, found.outcome)
         else:
             told = await self._told(done, found)
-            answer = Response(told.model_dump_json(), media_type="application/json")
+            answer = Response(told.model_dump_json(), headers=HEADERS, media_type="application/json")
         if self._preferences.applied:
             answer.headers["preference-applied"] = self._preferences.applied
         return answer

@@ -21,6 +21,7 @@ from copperplate.http.dependencies import PROBLEMS, ServicesDep, no_store
 from copperplate.http.negotiation import prefers_picture
 from copperplate.http.openapi import FOR_ANYBODY
 from copperplate.http.parameters import note_known
+from copperplate.http.problems import HEADERS
 from copperplate.http.process_offers import operations_answer
 from copperplate.http.process_requests import MODEL, known_names, operation_named, read_query
 from copperplate.http.processed_answers import picture_answer, told_of_entry, told_of_request
@@ -184,4 +185,4 @@ def _count(asked: PictureRequest, entry: Entry, services: Services) -> None:
 
 
 def _json(answer: KnownResult) -> Response:
-    return Response(answer.model_dump_json(), media_type="application/json")
+    return Response(answer.model_dump_json(), headers=HEADERS, media_type="application/json")
