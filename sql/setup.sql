@@ -9337,29 +9337,35 @@ $statement$revoke all on table copperplate.source_owners from public, anon, auth
 $statement$grant select, insert, update, delete on table copperplate.source_owners to service_role$statement$,
 $statement$create function copperplate.source_is_taken_down(p_digest text)
 returns boolean
-language sql
+language plpgsql
 stable
 security invoker
 set search_path = ''
 as $$
-    -- By digests alone, so that it does not end at a generation that grew old. A cycle ends where it meets itself.
-    with recursive above (digest, parent_key, parent_source) as (
-        select s.digest, s.parent_key, s.parent_source
+declare
+    v_digest text := p_digest;
+    v_met text[] := '{}';
+    v_parent_key text;
+begin
+    -- By digests alone, so that it does not end at a generation that grew old. A circle ends where it meets itself.
+    while v_digest is not null and v_digest <> all(v_met) loop
+        if exists (select from copperplate.takedowns as t where t.generation_key = v_digest) then
+            return true;
+        end if;
+        v_met := v_met || v_digest;
+        select s.parent_key, s.parent_source
+        into v_parent_key, v_digest
         from copperplate.source_pictures as s
-        where s.digest = p_digest
-        union
-        select s.digest, s.parent_key, s.parent_source
-        from above as a
-        inner join copperplate.source_pictures as s on a.parent_source = s.digest
-    )
-
-    select
-        copperplate.is_taken_down(p_digest)
-        or exists (
-            select
-            from above as a
-            where copperplate.is_taken_down(a.digest, a.parent_key) or copperplate.is_taken_down(a.parent_source)
-        );
+        where s.digest = v_digest;
+        if
+            v_parent_key is not null
+            and exists (select from copperplate.takedowns as t where t.generation_key = v_parent_key)
+        then
+            return true;
+        end if;
+    end loop;
+    return false;
+end;
 $$$statement$,
 $statement$comment on function copperplate.source_is_taken_down(text) is
 'Whether there is a tombstone of a source picture, by its digest, or of any picture that it comes from.'$statement$,
