@@ -72,6 +72,13 @@ async def test_processes_share_the_secret_of_a_folder_and_nobody_else_may_read_i
     assert await FolderStore(tmp_path / "other", BUCKET).address_secret() != file.read_bytes()
 
 
+async def test_private_pictures_lie_in_a_folder_that_only_their_user_may_read(tmp_path: Path) -> None:
+    for bucket, is_public in (("private", False), ("public", True)):
+        await FolderStore(tmp_path, bucket, is_public=is_public).put(path_of("mode"), b"bytes", media_type=PNG)
+    assert (tmp_path / "private").stat().st_mode & 0o777 == 0o700
+    assert (tmp_path / "public").stat().st_mode & 0o077
+
+
 async def test_half_a_secret_is_refused(tmp_path: Path) -> None:
     (tmp_path / ADDRESS_FILE).write_bytes(b"half")
     with pytest.raises(FolderUnavailable, match="remove it"):

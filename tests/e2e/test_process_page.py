@@ -28,7 +28,7 @@ EXAMPLE = Path(__file__).parents[2] / "examples" / "process.html"
 CHOOSE, HASHED = "Choose a picture", re.compile(r"sha256 ([0-9a-f]{64})")
 SIZE = (240, 160)
 BLUE, RED, WHITE = (20, 60, 200), (220, 40, 30), (255, 255, 255)
-UPSCALE = "Upload and upscale · at most $0"
+UPSCALE = "Upload and upscale · free"
 NOTHING_SENT = "Known. Nothing was uploaded, nothing paid."
 
 
@@ -201,12 +201,14 @@ def test_what_is_not_taken_is_told_before_anything_is_sent(page: Page, tmp_path:
         sparse.truncate(33_554_433)
     seen = page.visit(
         ("bring", CHOOSE, str(tmp_path / "notes.pdf")),
+        ("waitForText", "notes.pdf is not taken"),
         ("statuses",),
         ("bring", CHOOSE, str(tmp_path / "large.png")),
+        ("waitForText", "large.png has"),
         ("statuses",),
     )
-    assert seen[1] == ["Failed: notes.pdf is not taken. Send a JPEG, PNG, WebP, AVIF or GIF."]
-    assert seen[3] == ["Failed: large.png has 33.6 MB. Taken are 33.6 MB."]
+    assert seen[2] == ["Failed: notes.pdf is not taken. Send a JPEG, PNG, WebP, AVIF or GIF."]
+    assert seen[5] == ["Failed: large.png has 33.6 MB. At most 33.6 MB are taken."]
     assert page.posts() == []
 
 

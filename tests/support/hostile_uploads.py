@@ -18,6 +18,7 @@ from tests.support.upload_parts import (
     TOKEN,
     avif_film,
     box,
+    exif_long,
     gif_film,
     heif,
     png_film,
@@ -210,13 +211,6 @@ def _profiles_and_exif(dice: random.Random) -> Iterator[tuple[str, bytes, Outcom
             yield f"{form} with exif: {name}", body, None
         for name, profile in profiles.items():
             yield f"{form} with a profile: {name}", whole(form, icc_profile=profile), None
-
-
-def exif_long() -> bytes:
-    """EXIF with room for other EXIF."""
-    exif = Image.Exif()
-    exif[0x010E] = "x" * 2_000
-    return exif.tobytes()
 
 
 def _modes_and_shapes(_: random.Random) -> Iterator[tuple[str, bytes, Outcome]]:

@@ -79,7 +79,7 @@ LARGEST: dict[str, Callable[[int], bytes]] = {
     "lossy.webp": lambda side: encoded(_lower(side), "WEBP", **_options(quality=85, method=0)),
     "alpha.webp": lambda side: encoded(_with_alpha(_lower(side)), "WEBP", **_options(quality=60, method=0)),
     "flat.webp": lambda side: encoded(_flat(side), "WEBP", **_options(lossless=True, quality=0, method=0)),
-    "opaque.avif": lambda side: encoded(_lower(side), "AVIF", quality=60, speed=10),
+    "opaque.avif": lambda side: encoded(_lower(side), "AVIF", quality=40, speed=10),
     "alpha.avif": lambda side: encoded(
         _with_alpha(_lower(side)), "AVIF", **_options(quality=40, subsampling="4:4:4", speed=10)
     ),

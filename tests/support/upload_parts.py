@@ -124,6 +124,13 @@ def exif_of(content: bytes) -> bytes:
     return exif.tobytes()
 
 
+def exif_long() -> bytes:
+    """EXIF with room for other EXIF."""
+    exif = Image.Exif()
+    exif[0x010E] = "x" * 2_000
+    return exif.tobytes()
+
+
 def tagged(form: str, seed: int) -> bytes:
     """A whole picture that tells who made it, where and with what, in every way its format has."""
     token = TOKEN + b" %d" % seed

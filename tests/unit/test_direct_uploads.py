@@ -13,11 +13,13 @@ import pytest
 from copperplate.access.caller import Caller
 from copperplate.access.object_tokens import is_upload_of, name_upload
 from copperplate.access.owners import owner_of
+from copperplate.adapters.memory.clock import FakeClock
 from copperplate.adapters.supabase.users import LOCAL_ISSUER
 from copperplate.adapters.system_clock import SystemClock
 from copperplate.api_keys import ApiKey, Scope
 from copperplate.http.app import create_app
 from copperplate.model import UploadAddress
+from copperplate.operations.cleanup import clean
 from copperplate.recipes.kinds import PROCESSED
 from copperplate.source_errors import SourceUnknown
 from tests.support.api_keys import keep_key
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
 
     from tests.support.memory_services import MemoryServices
 
+DAY_SECONDS: Final = 86_400
 ADDRESS: Final = "/api/process/uploads"
 WISH: Final = {"content_type": "image/jpeg", "size_bytes": 9_000_000}
 NAME: Final = re.compile(r"[0-9]{4}/[0-9]{2}/[0-9a-f]{64}\.[a-z]{3,4}")
@@ -188,3 +191,17 @@ def test_a_name_is_good_for_its_owner_and_cannot_be_made_without_the_secret() ->
         changed = name[:half] + ("0" if name[half] != "0" else "1") + name[half + 1 :]
         assert not is_upload_of("key:1", changed, b"k" * 32)
         assert name.startswith(f"{NOW - timedelta():%Y/%m}/")
+
+
+async def test_what_is_never_processed_is_removed_after_a_day() -> None:
+    clock = FakeClock()
+    services = memory_services(clock=clock)
+    store = services.stores[PROCESSED.bucket]
+    path = name_upload(await store.address_secret(), "key:1", now=clock.now(), ending="gif")
+    await store.put(path, b"GIF89a", media_type="image/gif")
+    await clock.advance(DAY_SECONDS + 1)
+    assert (await clean(services.ledger, [store], clock=clock)).orphans == 1
+    await clock.advance(3_601)
+    assert (await clean(services.ledger, [store], clock=clock)).objects == 1
+    assert not await store.exists(path)
+    await services.request_meter.close()

@@ -17,6 +17,7 @@ from copperplate.api_keys import Scope
 from copperplate.errors import ProviderFailed
 from copperplate.failure_classes import FailureClass
 from copperplate.http.app import create_app
+from copperplate.processing.fetches import Fetches
 from tests.support.api_keys import keep_key
 from tests.support.memory_services import MemoryServices, memory_services
 from tests.support.processing import UPSCALE, GatedProcessor
@@ -437,3 +438,21 @@ async def test_every_answer_may_be_read_by_any_origin_and_is_kept_by_nobody(clie
     for answer in (missed, made, hit, *known):
         told = {name: answer.headers.get(name) for name in ("access-control-allow-origin", "cache-control")}
         assert told == {"access-control-allow-origin": "*", "cache-control": "no-store"}, answer.request
+
+
+async def test_a_picture_named_by_its_address_is_the_picture_of_its_bytes(
+    client: httpx.AsyncClient, services: MemoryServices
+) -> None:
+    class Web:
+        async def read(self, name: str) -> bytes:
+            assert name == "https://a.test/b.png"
+            return PICTURE
+
+    named = {"url": "https://a.test/b.png"}
+    assert is_problem(await client.post(UP, json=named, headers=of(ALICE)), 400, "source_not_fetched")
+    services.processing.sources._fetches = Fetches(Web())
+    assert is_problem(await client.post(UP, json=named), 401, "unauthorized")
+    assert is_problem(await client.post(UP, json=named, headers=of(BOB, is_anonymous=True)), 403, "address_needs_name")
+    made = await client.post(UP, json=named, headers=of(ALICE))
+    assert (made.status_code, made.json()["image_hash"], made.json()["cached"]) == (200, HASH, False)
+    assert (await send(client)).json()["cached"] is True

@@ -81,6 +81,7 @@ async def test_whoever_has_the_address_loads_the_object_for_ten_minutes(
         "access-control-allow-origin": "*",
     }
     assert {name: answer.headers[name] for name in safe} == safe
+    assert "x-copperplate-ignored" not in answer.headers
     kept, age = answer.headers["cache-control"].split(", max-age=")
     assert kept == "private"
     assert 598 <= int(age) <= 600

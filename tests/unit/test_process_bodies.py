@@ -237,14 +237,19 @@ async def test_an_empty_body_is_refused(client: httpx.AsyncClient) -> None:
     assert is_problem(await client.post(UP, content=b"", headers=PNG), 400, "invalid_body")
 
 
-async def test_a_body_that_stands_still_is_ended(client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("first", [b"", PICTURE])
+async def test_a_body_that_stands_still_is_ended(
+    client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch, first: bytes
+) -> None:
     monkeypatch.setattr(process_bodies, "READ_SECONDS", 0.05)
 
     async def body() -> AsyncIterator[bytes]:
-        yield PICTURE
+        if first:
+            yield first
         await asyncio.Event().wait()
 
-    answer = await client.post(UP, content=body(), headers=PNG)
+    async with asyncio.timeout(20):
+        answer = await client.post(UP, content=body(), headers=PNG)
     assert is_problem(answer, 400, "invalid_body")
     assert "slowly" in answer.json()["detail"]
 

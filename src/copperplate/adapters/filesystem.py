@@ -45,11 +45,13 @@ _ADVICE = {
 class FolderStore:
     """Objects as files at `<root>/<bucket>/YYYY/MM/<name>`; whole or not there at all, also after a crash.
 
-    Raises `FolderUnavailable` naming the folder and the remedy where the disk refuses.
+    A bucket that is not public is a folder for this user alone, once it is made. Raises `FolderUnavailable` naming the
+    folder and the remedy where the disk refuses.
     """
 
-    def __init__(self, root: Path, bucket: str) -> None:
+    def __init__(self, root: Path, bucket: str, *, is_public: bool = True) -> None:
         self.bucket = bucket
+        self._is_public = is_public
         self._folder = root / bucket
         self._secret: bytes | None = None
 
@@ -125,7 +127,7 @@ class FolderStore:
     def _check(self, min_bytes: int) -> None:
         probe = self._folder / f".check.{secrets.token_hex(8)}"
         try:
-            _make_folders(self._folder)
+            self._make_bucket()
             probe.touch(exist_ok=False)
             probe.unlink()
             free_bytes = shutil.disk_usage(self._folder).free
@@ -154,6 +156,7 @@ class FolderStore:
 
     def _put(self, target: Path, body: bytes) -> None:
         try:
+            self._make_bucket()
             _make_folders(target.parent)
             if not _link_new(target, body) and target.read_bytes() != body:
                 message = f"{self.bucket}/{target.name} holds other bytes"
@@ -194,6 +197,13 @@ class FolderStore:
         shown = [row for row in rows if row is not None]
         next_offset = offset + limit if offset + limit < len(names) else None
         return Page(objects=shown, next_offset=next_offset, odd=len(rows) - len(shown))
+
+    def _make_bucket(self) -> None:
+        if self._folder.is_dir():
+            return
+        _make_folders(self._folder)
+        if not self._is_public:
+            self._folder.chmod(stat.S_IRWXU)
 
     def _read_secret(self) -> bytes:
         file = self._folder.parent / ADDRESS_FILE

@@ -34,7 +34,11 @@ async def open_backend(settings: Settings) -> AsyncIterator[tuple[SqlLedger, Sto
         from copperplate.adapters.filesystem import FolderStore
 
         async with _open_postgres(settings) as ledger:
-            yield ledger, {bucket: FolderStore(settings.data_dir / "objects", bucket) for bucket in BUCKETS}
+            root = settings.data_dir / "objects"
+            yield (
+                ledger,
+                {bucket: FolderStore(root, bucket, is_public=spec.is_public) for bucket, spec in BUCKETS.items()},
+            )
         return
     from copperplate.adapters.supabase.http import make_client
     from copperplate.adapters.supabase.storage import SupabaseStore

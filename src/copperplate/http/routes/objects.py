@@ -5,14 +5,13 @@ from __future__ import annotations
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Final
 
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Response
 
 from copperplate.access.object_tokens import seconds_left
 from copperplate.adapters.object_paths import is_object_path
 from copperplate.errors import NotFound, ObjectMissing
 from copperplate.http.addresses import PREFIX, SIGNED_PREFIX, is_public
 from copperplate.http.dependencies import PROBLEMS, ServicesDep
-from copperplate.http.event_addresses import PARAMETER, parameter_in
 from copperplate.model import PictureFormat
 
 if TYPE_CHECKING:
@@ -51,7 +50,7 @@ async def serve_object(bucket: str, path: str, services: ServicesDep) -> Respons
 @router.api_route(
     SIGNED_PREFIX + "/{bucket}/{path:path}", methods=["GET", "HEAD"], responses=PROBLEMS, include_in_schema=False
 )
-async def serve_signed_object(bucket: str, path: str, request: Request, services: ServicesDep) -> Response:
+async def serve_signed_object(bucket: str, path: str, services: ServicesDep, token: str = "") -> Response:
     """A private object, for whoever has its address: the token permits it, and nothing else is asked.
 
     403 for a token that is none of ours, or is over, whether there is such an object or not.
@@ -59,7 +58,6 @@ async def serve_signed_object(bucket: str, path: str, request: Request, services
     store = services.stores.get(bucket)
     if store is None or is_public(bucket) or not is_object_path(path):
         raise NotFound(_NONE)
-    token = parameter_in(request.scope["query_string"], PARAMETER) or ""
     left = seconds_left(token, await store.address_secret(), bucket, path, services.clock.now())
     headers = {"cache-control": f"private, max-age={left}", "content-disposition": "inline", **_SAFE}
     return await _object_answer(store, path, headers)
