@@ -9371,33 +9371,6 @@ $statement$comment on function copperplate.source_is_taken_down(text) is
 'Whether there is a tombstone of a source picture, by its digest, or of any picture that it comes from.'$statement$,
 $statement$revoke all on function copperplate.source_is_taken_down(text) from public, anon, authenticated$statement$,
 $statement$grant execute on function copperplate.source_is_taken_down(text) to service_role$statement$,
-$statement$create function copperplate.hold_lineage()
-returns void
-language sql
-volatile
-security invoker
-set search_path = ''
-as $$
-    select pg_advisory_xact_lock_shared(hashtextextended('copperplate lineage', 0));
-$$$statement$,
-$statement$comment on function copperplate.hold_lineage() is
-'Until the transaction ends, no takedown looks for descendants: what it makes known, a parent or a generation from a
-source picture, is seen by the next one. Taken before any row is locked; waits for a takedown under way.'$statement$,
-$statement$revoke all on function copperplate.hold_lineage() from public, anon, authenticated$statement$,
-$statement$grant execute on function copperplate.hold_lineage() to service_role$statement$,
-$statement$create function copperplate.close_lineage()
-returns void
-language sql
-volatile
-security invoker
-set search_path = ''
-as $$
-    select pg_advisory_xact_lock(hashtextextended('copperplate lineage', 0));
-$$$statement$,
-$statement$comment on function copperplate.close_lineage() is
-'Wait for all who hold the lineage, and until the transaction ends let nobody add to it.'$statement$,
-$statement$revoke all on function copperplate.close_lineage() from public, anon, authenticated$statement$,
-$statement$grant execute on function copperplate.close_lineage() to service_role$statement$,
 $statement$create function public.find_source(p_digest text, p_owner text default null)
 returns jsonb
 language sql
@@ -9720,7 +9693,34 @@ $statement$-- Where pictures come from, and what was made from them. Lineage goe
 -- A generation has one source picture and that has one parent, so what is above is a line, and what is below a tree. A
 -- declared parent may close a circle: every walk here meets each digest once, or ends at a depth.
 
-create view public.picture_lineage
+create function copperplate.hold_lineage()
+returns void
+language sql
+volatile
+security invoker
+set search_path = ''
+as $$
+    select pg_advisory_xact_lock_shared(hashtextextended('copperplate lineage', 0));
+$$$statement$,
+$statement$comment on function copperplate.hold_lineage() is
+'Until the transaction ends, no takedown looks for descendants: what it makes known, a parent or a generation from a
+source picture, is seen by the next one. Taken before any row is locked; waits for a takedown under way.'$statement$,
+$statement$revoke all on function copperplate.hold_lineage() from public, anon, authenticated$statement$,
+$statement$grant execute on function copperplate.hold_lineage() to service_role$statement$,
+$statement$create function copperplate.close_lineage()
+returns void
+language sql
+volatile
+security invoker
+set search_path = ''
+as $$
+    select pg_advisory_xact_lock(hashtextextended('copperplate lineage', 0));
+$$$statement$,
+$statement$comment on function copperplate.close_lineage() is
+'Wait for all who hold the lineage, and until the transaction ends let nobody add to it.'$statement$,
+$statement$revoke all on function copperplate.close_lineage() from public, anon, authenticated$statement$,
+$statement$grant execute on function copperplate.close_lineage() to service_role$statement$,
+$statement$create view public.picture_lineage
 with (security_invoker = true)
 as
 select
