@@ -13,8 +13,8 @@ from copperplate.model import PictureFormat
 from copperplate.source_errors import PictureTooLarge
 
 if TYPE_CHECKING:
-    from _typeshed import ReadableBuffer
     from PIL.Image import Image
+    from typing_extensions import Buffer
 
 # Converted at a time, so that no more than one further picture is in memory.
 _PIXELS_AT_ONCE: Final = 512 * 1024
@@ -30,7 +30,7 @@ class _Full(Exception):
 class _Bounded(BytesIO):
     """Ends an encoder as soon as its file is too large."""
 
-    def write(self, written: ReadableBuffer, /) -> int:
+    def write(self, written: Buffer, /) -> int:
         if self.tell() + memoryview(written).nbytes > MAX_BODY_BYTES:
             raise _Full
         return super().write(written)

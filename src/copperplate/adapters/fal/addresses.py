@@ -9,7 +9,7 @@ from typing import Final
 
 import httpx
 
-from copperplate.adapters.fal.over_queue import REST_URL
+from copperplate.adapters.fal.hosts import REST_URL
 from copperplate.errors import Uncollected
 
 FAL_HOSTS: Final = (".fal.media", "storage.googleapis.com")

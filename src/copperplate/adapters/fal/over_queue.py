@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import TYPE_CHECKING, Final, Required, TypedDict
+from typing import TYPE_CHECKING, Required, TypedDict
 
+from copperplate.adapters.fal.hosts import QUEUE_URL
 from copperplate.adapters.lazy_client import LazyClient
 
 if TYPE_CHECKING:
@@ -13,10 +14,6 @@ if TYPE_CHECKING:
     from copperplate.adapters.fal.queue import Queue
     from copperplate.model import Job, ProviderResult
     from copperplate.ports import Clock
-
-
-QUEUE_URL: Final = "https://queue.fal.run"
-REST_URL: Final = "https://rest.fal.ai"
 
 
 class QueueOptions(TypedDict, total=False):

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Final, TypeVar
 
 from copperplate import prices
 from copperplate.adapters.fal.endpoints import ENDPOINTS
-from copperplate.adapters.fal.over_queue import QUEUE_URL, REST_URL, OverQueue
+from copperplate.adapters.fal.hosts import QUEUE_URL, REST_URL
+from copperplate.adapters.fal.over_queue import OverQueue
 from copperplate.adapters.lazy_client import LazyClient
 from copperplate.errors import InvalidRequest, Misconfigured, ProviderFailed
 from copperplate.processing_models import MAX_RESULT_PIXELS, scaled
