@@ -73,8 +73,8 @@ class FailureClass(StrEnum):
 
 
 _PUBLIC_MESSAGES = {
-    FailureClass.MODERATED: "The provider refused this prompt. Word it differently.",
-    FailureClass.INVALID: "The provider does not accept this request. Change the prompt, size or model.",
+    FailureClass.MODERATED: "The provider refused this prompt or picture. Change it.",
+    FailureClass.INVALID: "The provider does not accept this. Change the prompt or picture, the size or the model.",
     FailureClass.RATE_LIMITED: "The provider is limiting our rate. Ask again after Retry-After.",
     FailureClass.TRANSIENT: "The provider fails at the moment. Ask again after Retry-After.",
     FailureClass.AMBIGUOUS: "Two pictures were asked for, and none could be kept. Ask again after Retry-After.",

@@ -227,14 +227,16 @@ class Sources:
         return InputPicture(digest=picture.digest, size=picture.size, read=content.read, address=content.address)
 
     async def _keep(self, picture: SourcePicture, owner: str | None, content: _Content) -> None:
-        known = await self._ledger.note_source(picture, owner=owner)
-        if known.kept_input is not None and await self.store.exists(known.kept_input.path):
-            return
-        clean = await content.read()
-        digest = await digest_of(clean.body)
-        path = object_path(self._clock.now(), digest, picture.digest, uuid4().hex, clean.format)
-        await self.store.put(path, clean.body, media_type=clean.format.media_type)
-        await self._ledger.keep_input(picture.digest, KeptInput(path=path, digest=digest, format=clean.format))
+        kept = (await self._ledger.note_source(picture, owner=owner)).kept_input
+        if kept is None or not await self.store.exists(kept.path):
+            clean = await content.read()
+            digest = await digest_of(clean.body)
+            path = object_path(self._clock.now(), digest, picture.digest, uuid4().hex, clean.format)
+            kept = KeptInput(path=path, digest=digest, format=clean.format)
+            await self.store.put(path, clean.body, media_type=clean.format.media_type)
+            await self._ledger.keep_input(picture.digest, kept)
+        # Nobody waits for what is promised: its bytes are not held in memory until it is made.
+        content.move_to(self._kept_input(kept, picture))
 
     def _kept_entry(self, entry: Entry) -> _Content:
         store = self._stores[KINDS[entry.kind].bucket]
@@ -261,12 +263,16 @@ class Sources:
         return _Content(read=read, address=partial(_address_in, self.store, kept.path))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, eq=False)
 class _Content:
     """The bytes of a source, and where a provider can load them itself."""
 
     read: Callable[[], Awaitable[CleanPicture]]
     address: Callable[[], Awaitable[str | None]]
+
+    def move_to(self, other: _Content) -> None:
+        """From now on the same picture is read there, and what held it here is let go."""
+        self.read, self.address = other.read, other.address
 
 
 def _in_memory(clean: Callable[[], Awaitable[CleanPicture]]) -> _Content:

@@ -1,0 +1,48 @@
+"""Source pictures: what is held of one in memory, and where it is read afterwards."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+from copperplate.access.caller import Caller
+from copperplate.recipes.kinds import PROCESSED
+from tests.support.memory_services import MemoryServices, memory_services
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+
+@pytest.fixture
+async def services() -> AsyncIterator[MemoryServices]:
+    made = memory_services()
+    yield made
+    await made.request_meter.close()
+
+
+async def test_bytes_of_what_is_promised_are_let_go_and_read_from_the_store(services: MemoryServices) -> None:
+    body = b"a holiday " * 1_000
+    first = await services.processing.sources.of_bytes(body, Caller())
+    await first.note()  # known from now on, so that the next one is not cleaned before it is read
+    alone = sys.getrefcount(body)
+    source = await services.processing.sources.of_bytes(body, Caller())
+    assert sys.getrefcount(body) > alone
+    await source.keep()
+    services.cleaner.cleaned.clear()
+    assert sys.getrefcount(body) <= alone
+    store = services.stores[PROCESSED.bucket]
+    before = store.gets
+    assert (await source.input.read()).body == b"clean " + body
+    assert store.gets == before + 1
+
+
+async def test_kept_input_is_stored_once_however_often_it_is_promised(services: MemoryServices) -> None:
+    sources = services.processing.sources
+    for _ in range(2):
+        source = await sources.of_bytes(b"a holiday", Caller())
+        await source.keep()
+    [month] = await sources.store.months()
+    page = await sources.store.list_month(month, offset=0, limit=10)
+    assert len(page.objects) == 1
