@@ -4,8 +4,10 @@ select plan(15);
 
 select results_eq(
     'select k.name, k.bucket, k.is_public, k.is_own_original from copperplate.kinds as k order by k.name',
-    $$ values ('image', 'generated-images', true, false), ('memoji', 'memoji-images', true, true) $$,
-    'two kinds'
+    $$ values
+    ('image', 'generated-images', true, false), ('memoji', 'memoji-images', true, true),
+    ('processed', 'processed-images', false, true) $$,
+    'three kinds'
 );
 insert into copperplate.kinds (
     name, bucket, is_public, is_own_original, max_bytes, retention, min_uses, archive_above

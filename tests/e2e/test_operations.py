@@ -221,7 +221,7 @@ def test_doctor_finds_a_whole_deployment_well_and_leaves_nothing_behind(
     assert {level for level, _ in found.values()} == {"ok"}
     assert list(found) == [
         "database", "pooler", "migrations", "clock", "objects", "rights", "budget", "access", "generated-images",
-        "memoji-images", "provider", "cron secret", "miss and hit",
+        "memoji-images", "processed-images", "provider", "cron secret", "miss and hit",
     ]  # fmt: skip
     assert CRON_SECRET not in answer.stdout + answer.stderr
     assert "postgresql://" not in answer.stdout + answer.stderr
