@@ -6,7 +6,11 @@ select
     nullif(t.asked_key, t.generation_key) as asked_key,
     null as prompt,
     t.reason,
-    (select count(*) from copperplate.takedowns as f where f.follows_key = t.generation_key) as took_along,
+    (
+        select count(*)
+        from copperplate.takedowns as f
+        where f.follows_key = t.generation_key
+    ) as took_along,
     t.created_at as since
 from copperplate.takedowns as t
 where t.follows_key is null
