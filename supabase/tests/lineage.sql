@@ -94,7 +94,7 @@ select results_eq(
 select is_empty($$ select * from public.lineage_of(repeat('8', 64)) $$, 'an unknown key has none');
 
 -- A generation in the middle that grew old.
--- sqlfluff's grammar has no savepoints.
+-- The linter's grammar has no savepoints.
 savepoint whole; -- noqa: PRS
 delete from public.generation_status as g where g.prompt_hash = repeat('2', 64);
 select results_eq(
