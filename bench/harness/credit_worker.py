@@ -22,7 +22,8 @@ from copperplate.adapters.ledger.postgres import PostgresLedger
 from copperplate.budgets import Charge
 from copperplate.errors import CopperplateError
 from copperplate.failure_classes import FailureClass
-from copperplate.model import Condition, Failure, Lead, OriginalUpload, PictureFormat
+from copperplate.ledger_answers import Lead
+from copperplate.model import Condition, Failure, OriginalUpload, PictureFormat
 from copperplate.recipes.image import image_request
 from copperplate.recipes.objects import original_key, sha256_hex
 

@@ -17,9 +17,10 @@ from copperplate.adapters.system_clock import SystemClock
 from copperplate.compose import make_provider
 from copperplate.http.picture_urls import PictureUrls
 from copperplate.imaging.pillow_images import PillowImages
+from copperplate.ledger_answers import Lead
 from copperplate.local.cluster import Cluster, find_running, ignore
 from copperplate.local.stack import prepare
-from copperplate.model import Entry, Lead, OriginalUpload, PictureRequest
+from copperplate.model import Entry, OriginalUpload, PictureRequest
 from copperplate.recipes.kinds import IMAGE
 from copperplate.recipes.objects import object_path, rendition_upload
 from copperplate.services import require_provider

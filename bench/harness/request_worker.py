@@ -191,7 +191,8 @@ async def _ask(order: Order) -> dict[str, Any]:
     from copperplate.generation.coordinator import Coordinator
     from copperplate.generation.kinds import Kind
     from copperplate.generation.timings import Timings
-    from copperplate.model import Miss, PictureFormat
+    from copperplate.ledger_answers import Miss
+    from copperplate.model import PictureFormat
     from copperplate.serving.renditions import Renditions
 
     folder, lease = Path(order.folder), order.lease

@@ -23,7 +23,7 @@ from copperplate.adapters.ledger.sql_ledger import SqlLedger
 from copperplate.adapters.memory.store import MemoryStore
 from copperplate.adapters.system_clock import SystemClock
 from copperplate.errors import ObjectMissing
-from copperplate.model import Hit, Lead
+from copperplate.ledger_answers import Hit, Lead
 from copperplate.operations.cleanup import LOOKED, OBJECTS, clean
 from copperplate.ports.maintenance import DiscardedObject
 from copperplate.recipes.kinds import IMAGE

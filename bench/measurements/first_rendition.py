@@ -18,7 +18,8 @@ from copperplate.adapters.system_clock import SystemClock
 from copperplate.generation.coordinator import Coordinator
 from copperplate.generation.kinds import Kind
 from copperplate.imaging.pillow_images import PillowImages
-from copperplate.model import Hit, PictureFormat, Rendition, Size
+from copperplate.ledger_answers import Hit
+from copperplate.model import PictureFormat, Rendition, Size
 from copperplate.recipes.objects import original_key
 from copperplate.serving.renditions import Renditions
 from copperplate.testing import GENERATE

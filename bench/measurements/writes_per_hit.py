@@ -21,7 +21,8 @@ from copperplate.adapters.system_clock import SystemClock
 from copperplate.generation.coordinator import Coordinator
 from copperplate.generation.kinds import Kind
 from copperplate.imaging.pillow_images import PillowImages
-from copperplate.model import Lead, Outcome
+from copperplate.ledger_answers import Lead
+from copperplate.model import Outcome
 from copperplate.testing import GENERATE
 
 HITS, CONNECTIONS, MOST_WRITES = 10_000, 32, 200

@@ -11,7 +11,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition,
 
 from copperplate.budgets import Charge
 from copperplate.errors import LedgerUnavailable
-from copperplate.model import Condition, Lead
+from copperplate.ledger_answers import Lead
+from copperplate.model import Condition
 from copperplate.recipes.objects import original_key
 from tests.contract.credit_model import ANSWER, REST, Account, Model
 from tests.contract.ledger.harness import LEASE, failure

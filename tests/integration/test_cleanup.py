@@ -14,7 +14,8 @@ from copperplate.adapters.ledger.postgres import PostgresLedger
 from copperplate.adapters.memory.store import MemoryStore
 from copperplate.adapters.system_clock import SystemClock
 from copperplate.errors import ObjectMissing
-from copperplate.model import Hit, Miss, Outcome
+from copperplate.ledger_answers import Hit, Miss
+from copperplate.model import Outcome
 from copperplate.operations.cleanup import clean
 from tests.contract.ledger.harness import complete, record, request_count
 from tests.support.pictures import picture_request

@@ -16,7 +16,8 @@ from psycopg.rows import dict_row
 
 from copperplate.adapters.ledger.postgres import PostgresLedger
 from copperplate.failure_classes import FailureClass
-from copperplate.model import Condition, InsufficientCredits, Lead
+from copperplate.ledger_answers import InsufficientCredits, Lead
+from copperplate.model import Condition
 from tests.contract.ledger.credits import ALICE, ANSWER, BOB, acquire_charged, balance_and_held, complete_charged
 from tests.contract.ledger.harness import failure
 from tests.support.pictures import MODEL, picture_request, upload

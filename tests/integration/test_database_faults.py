@@ -23,7 +23,8 @@ from copperplate.errors import LedgerUnavailable
 from copperplate.generation.coordinator import Coordinator
 from copperplate.generation.kinds import Kind
 from copperplate.generation.timings import Timings
-from copperplate.model import Hit, Job, Outcome, Wait
+from copperplate.ledger_answers import Hit, Wait
+from copperplate.model import Job, Outcome
 from copperplate.testing import GENERATE
 from tests.contract.ledger.harness import failure, lead
 from tests.support.coordinator_harness import BUCKET, PlainImages, ScriptedProvider, kill

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 from copperplate.budgets import Budget, Spending
-from copperplate.model import Lead
+from copperplate.ledger_answers import Lead
 from copperplate.recipes.memoji import MemojiRecipe, request_of
 from tests.contract.ledger.credits import ALICE, BOB, complete_charged
 from tests.contract.ledger.forms import WEBP, form, made

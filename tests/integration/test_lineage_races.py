@@ -11,7 +11,8 @@ import pytest
 from psycopg.types.json import Jsonb
 
 from copperplate.adapters.ledger.rows import upload_row
-from copperplate.model import Condition, Gone, Hit
+from copperplate.ledger_answers import Gone, Hit
+from copperplate.model import Condition
 from tests.contract.ledger.harness import LEASE, acquire, complete, lead, peek
 from tests.contract.ledger.lineage import LAST, LAST_SOURCE, MIDDLE, MIDDLE_SOURCE, ROOT
 from tests.contract.ledger.source_pictures import ENLARGE, asked

@@ -15,7 +15,8 @@ from psycopg.types.json import Jsonb
 
 from copperplate.adapters.ledger.rows import upload_row
 from copperplate.failure_classes import FailureClass
-from copperplate.model import Condition, Hit, Lead, PictureFormat, Wait
+from copperplate.ledger_answers import Hit, Lead, Wait
+from copperplate.model import Condition, PictureFormat
 from copperplate.recipes.objects import original_key
 from tests.contract.ledger.forms import form, made
 from tests.contract.ledger.harness import acquire, complete, record

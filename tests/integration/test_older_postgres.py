@@ -9,9 +9,10 @@ import psycopg
 import pytest
 
 from copperplate.adapters.ledger.postgres import PostgresLedger
+from copperplate.ledger_answers import Hit
 from copperplate.local.cluster import ignore
 from copperplate.local.migrations import migrate
-from copperplate.model import Hit, Outcome
+from copperplate.model import Outcome
 from tests.contract.ledger.harness import LEASE, complete, request_count
 from tests.support.pictures import picture_request, rendition
 from tests.support.postgres_fixtures import OLDER_MAJORS

@@ -21,10 +21,11 @@ from copperplate.adapters.ledger.poolers import Connection
 from copperplate.adapters.ledger.postgres import CALL_SECONDS, PostgresLedger
 from copperplate.adapters.ledger.postgres_errors import ERRORS, translate
 from copperplate.errors import LedgerMisconfigured, LedgerUnavailable
+from copperplate.ledger_answers import Hit, Lead, Miss, Wait
 from copperplate.local.bootstrap import bootstrap, create_database
 from copperplate.local.cluster import Cluster, ignore
 from copperplate.local.migrations import migrate
-from copperplate.model import Hit, Lead, Miss, Outcome, Wait
+from copperplate.model import Outcome
 from tests.contract.ledger.harness import complete, request_count
 from tests.support.clusters import open_folder
 from tests.support.pictures import picture_request

@@ -24,7 +24,8 @@ from copperplate.errors import LedgerUnavailable
 from copperplate.generation.coordinator import Coordinator
 from copperplate.generation.kinds import Kind
 from copperplate.imaging.pillow_images import PillowImages
-from copperplate.model import Hit, Lead, Miss, Outcome, Wait
+from copperplate.ledger_answers import Hit, Lead, Miss, Wait
+from copperplate.model import Outcome
 from copperplate.serving.renditions import Renditions
 from copperplate.testing import GENERATE
 from tests.contract.ledger.harness import complete, request_count

@@ -16,8 +16,8 @@ from copperplate.adapters.ledger.postgrest_errors import ERRORS, Garbled, Refuse
 from copperplate.adapters.supabase.http import make_client
 from copperplate.denials import TooManyOpenWishes
 from copperplate.errors import CopperplateError, LedgerMisconfigured, LedgerUnavailable
+from copperplate.ledger_answers import Miss
 from copperplate.local.bootstrap import create_database
-from copperplate.model import Miss
 from tests.standin.wire import Wire, page, say
 from tests.support.pictures import picture_request
 from tests.support.postgrest_server import PostgrestServer, make_jwt

@@ -11,7 +11,8 @@ from uuid import uuid4
 import psycopg
 import pytest
 
-from copperplate.model import Lead, Outcome, PictureFormat
+from copperplate.ledger_answers import Lead
+from copperplate.model import Outcome, PictureFormat
 from tests.contract.ledger.harness import complete, request_count
 from tests.support.pictures import picture_request, rendition, upload
 

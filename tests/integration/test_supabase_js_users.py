@@ -10,7 +10,7 @@ import pytest
 
 from copperplate.adapters.ledger.postgres import PostgresLedger
 from copperplate.failure_classes import FailureClass
-from copperplate.model import Lead
+from copperplate.ledger_answers import Lead
 from scripts import npm
 from tests.contract.ledger.credits import acquire_charged, complete_charged
 from tests.contract.ledger.harness import failure

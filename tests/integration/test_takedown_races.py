@@ -11,7 +11,7 @@ import pytest
 from psycopg.types.json import Jsonb
 
 from copperplate.adapters.ledger.rows import upload_row
-from copperplate.model import Gone, Lead
+from copperplate.ledger_answers import Gone, Lead
 from tests.contract.ledger.harness import LEASE, WEBP, acquire, complete, lead, peek
 from tests.integration.test_missing_races import until_blocked
 from tests.support.pictures import picture_request, rendition, upload

@@ -13,7 +13,8 @@ from psycopg.conninfo import make_conninfo
 
 from copperplate.adapters.ledger.postgres import PostgresLedger
 from copperplate.failure_classes import FailureClass
-from copperplate.model import Job, Lead, Wait
+from copperplate.ledger_answers import Lead, Wait
+from copperplate.model import Job
 from tests.contract.ledger.harness import LEASE, acquire
 from tests.support.pictures import picture_request
 

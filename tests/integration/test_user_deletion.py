@@ -10,9 +10,9 @@ import pytest
 
 from copperplate.adapters.ledger.postgres import PostgresLedger
 from copperplate.budgets import Credits
+from copperplate.ledger_answers import Lead
 from copperplate.local.cluster import ignore
 from copperplate.local.migrations import migrate
-from copperplate.model import Lead
 from tests.contract.ledger.credits import ANSWER, acquire_charged, balance_and_held, complete_charged, finish
 from tests.contract.ledger.source_pictures import source
 from tests.support.pictures import picture_request

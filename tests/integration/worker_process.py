@@ -23,7 +23,8 @@ from copperplate.generation.coordinator import Coordinator
 from copperplate.generation.kinds import Kind
 from copperplate.generation.timings import Timings
 from copperplate.imaging.pillow_images import PillowImages
-from copperplate.model import Job, Lead, Outcome, ProviderResult
+from copperplate.ledger_answers import Lead
+from copperplate.model import Job, Outcome, ProviderResult
 from copperplate.recipes.kinds import PROCESSED
 from copperplate.testing import GENERATE
 from tests.contract.ledger.harness import request_count
@@ -36,7 +37,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Mapping, Sequence
     from datetime import datetime
 
-    from copperplate.model import AcquireResult, CanonicalValue, InputPicture, PictureRequest, Size
+    from copperplate.ledger_answers import AcquireResult
+    from copperplate.model import CanonicalValue, InputPicture, PictureRequest, Size
 
 LEASE = timedelta(seconds=20)
 SCALED = Timings(

@@ -9,7 +9,7 @@ from copperplate.adapters.memory.budget_states import Amount, day_of
 from copperplate.adapters.memory.credits import MemoryCredits
 from copperplate.adapters.memory.ledger import MemoryLedger
 from copperplate.generation.leader import Leader
-from copperplate.model import Lead
+from copperplate.ledger_answers import Lead
 
 if TYPE_CHECKING:
     from tests.simulation.ports import WatchedLedger

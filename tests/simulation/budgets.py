@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from datetime import date
 
     from copperplate.budgets import Refusal
-    from copperplate.model import Failure, Lead
+    from copperplate.ledger_answers import Lead
+    from copperplate.model import Failure
     from tests.simulation.world import World
 
 PRICE = 100

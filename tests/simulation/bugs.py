@@ -19,7 +19,8 @@ from copperplate.generation.pending_uploads import StoredRendition
 from copperplate.generation.rendition_plan import plan_renditions
 from copperplate.generation.rendition_uploads import RenditionUploads
 from copperplate.generation.uploader import Uploader
-from copperplate.model import Job, ProviderResult, Wait
+from copperplate.ledger_answers import Wait
+from copperplate.model import Job, ProviderResult
 from copperplate.recipes.objects import sha256_hex
 from tests.simulation.budget_bugs import SUBMITS_AGAIN_UNBOOKED, WHERE_AND_WHAT
 from tests.simulation.ports import WatchedLedger

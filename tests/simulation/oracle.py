@@ -12,7 +12,8 @@ from copperplate.recipes.objects import sha256_hex
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from copperplate.model import Entry, Lead, Negative, Upload
+    from copperplate.ledger_answers import Lead, Negative
+    from copperplate.model import Entry, Upload
     from tests.simulation.world import Process, World
 
 NEVER_COUNTED = (FailureClass.MODERATED, FailureClass.ACCOUNT, FailureClass.LOST)

@@ -13,7 +13,8 @@ from copperplate.adapters.memory.store import MemoryStore
 from copperplate.budgets import Refused, SubmitGranted
 from copperplate.errors import LedgerUnavailable, ProviderFailed, StoreUnavailable, Uncollected
 from copperplate.failure_classes import FailureClass
-from copperplate.model import Job, Lead, Miss, Negative, ProviderResult, Size
+from copperplate.ledger_answers import Lead, Miss, Negative
+from copperplate.model import Job, ProviderResult, Size
 from tests.simulation.faults import Fault
 
 if TYPE_CHECKING:
@@ -22,8 +23,8 @@ if TYPE_CHECKING:
     from uuid import UUID
 
     from copperplate.budgets import Charge, Spending, SubmitResult
+    from copperplate.ledger_answers import AcquireResult, PeekResult
     from copperplate.model import (
-        AcquireResult,
         CanonicalValue,
         Condition,
         Entry,
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
         Needs,
         OriginalUpload,
         Page,
-        PeekResult,
         PictureRequest,
         RenditionUpload,
         RequestCount,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from unittest.mock import patch
 
 from copperplate.adapters.memory.ledger import MemoryLedger
-from copperplate.model import Gone
+from copperplate.ledger_answers import Gone
 from tests.simulation.loop import run_now
 
 if TYPE_CHECKING:

@@ -8,7 +8,8 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from copperplate.errors import ObjectMissing
-from copperplate.model import Hit, PictureFormat
+from copperplate.ledger_answers import Hit
+from copperplate.model import PictureFormat
 from copperplate.serving.renditions import Renditions
 from tests.support.coordinator_harness import BUCKET, CoordinatorHarness, FlakyStore, PlainImages
 from tests.support.pictures import picture_request

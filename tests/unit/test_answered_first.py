@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from copperplate.errors import InvalidDisplay, LedgerUnavailable, StillGenerating, StoreUnavailable, TooManyWaiters
-from copperplate.model import Hit, Outcome, PictureFormat, Rendition, Size
+from copperplate.ledger_answers import Hit
+from copperplate.model import Outcome, PictureFormat, Rendition, Size
 from copperplate.recipes.display import QUALITIES, WIDTHS
 from copperplate.recipes.image import image_request
 from copperplate.serving import open_originals, rendition_keeper

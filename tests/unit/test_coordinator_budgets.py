@@ -21,7 +21,8 @@ from copperplate.denials import (
 from copperplate.errors import GenerationFailed, ProviderFailed
 from copperplate.failure_classes import FailureClass
 from copperplate.generation.lookup import LookupOptions
-from copperplate.model import Miss, Outcome, PictureFormat
+from copperplate.ledger_answers import Miss
+from copperplate.model import Outcome, PictureFormat
 from copperplate.testing import GENERATE
 from tests.support.coordinator_harness import CoordinatorHarness
 from tests.support.permits import permit

@@ -13,7 +13,8 @@ import pytest
 from copperplate.access.gate import Gate
 from copperplate.errors import StoreUnavailable
 from copperplate.failure_classes import FailureClass
-from copperplate.model import Hit, Job, Lead, PictureFormat
+from copperplate.ledger_answers import Hit, Lead
+from copperplate.model import Job, PictureFormat
 from copperplate.operations.import_lists import FaultyRow, ImportRow
 from copperplate.operations.import_pictures import PictureImport
 from copperplate.operations.keep_pictures import PICTURES_AT_ONCE, Ending

@@ -26,7 +26,8 @@ from copperplate.generation.coordinator import Coordinator
 from copperplate.generation.lease import Lease
 from copperplate.generation.lookup import LOOK_ONLY
 from copperplate.generation.timings import Timings
-from copperplate.model import Job, Lead, Outcome
+from copperplate.ledger_answers import Lead
+from copperplate.model import Job, Outcome
 from copperplate.testing import GENERATE
 from tests.support.coordinator_harness import CoordinatorHarness, PlainImages, _at_once
 from tests.support.pictures import picture_request

@@ -10,7 +10,8 @@ import pytest
 
 from copperplate.adapters.ledger.rows import acquire_result_of, entry_of, peek_result_of, upload_row
 from copperplate.failure_classes import FailureClass
-from copperplate.model import Entry, Hit, Job, Lead, Miss, Negative, Phase, Placeholder, Wait
+from copperplate.ledger_answers import Hit, Lead, Miss, Negative, Wait
+from copperplate.model import Entry, Job, Phase, Placeholder
 from tests.support.pictures import upload
 
 PLACEHOLDER = Placeholder(thumbhash=b"\1\2\3", color="#ff8000")

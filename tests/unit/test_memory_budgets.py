@@ -16,7 +16,7 @@ from tests.support.pictures import picture_request, upload
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from copperplate.model import Lead
+    from copperplate.ledger_answers import Lead
 
 REQUEST = picture_request()
 PAID = spending(KEY, WALL)

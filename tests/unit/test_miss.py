@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from copperplate.errors import StoreUnavailable
-from copperplate.model import Hit, Outcome, PictureFormat
+from copperplate.ledger_answers import Hit
+from copperplate.model import Outcome, PictureFormat
 from copperplate.recipes.objects import sha256_hex
 from copperplate.serving.renditions import Renditions
 from copperplate.testing import GENERATE

@@ -14,7 +14,8 @@ from copperplate.errors import GenerationFailed, Misconfigured, StoreMisconfigur
 from copperplate.generation import rendition_uploads
 from copperplate.generation.kinds import Kind
 from copperplate.generation.rendition_plan import plan_renditions
-from copperplate.model import Hit, Outcome, PictureFacts, PictureFormat, Rendition, Size
+from copperplate.ledger_answers import Hit
+from copperplate.model import Outcome, PictureFacts, PictureFormat, Rendition, Size
 from copperplate.recipes.display import default_rendition
 from copperplate.recipes.image import rendition_key
 from copperplate.recipes.memoji import memoji_request

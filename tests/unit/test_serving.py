@@ -25,7 +25,8 @@ from tests.support.pictures import picture_request
 from tests.support.serving_harness import ServingHarness
 
 if TYPE_CHECKING:
-    from copperplate.model import AcquireResult, Entry, PictureRequest
+    from copperplate.ledger_answers import AcquireResult
+    from copperplate.model import Entry, PictureRequest
 
 WEBP = picture_request(picture_format=PictureFormat.WEBP)
 JPG_BODY, WEBP_BODY = b"picture 1 as jpg", b"picture 1 as webp"

@@ -12,7 +12,8 @@ import pytest
 from copperplate.adapters.memory.store import MemoryStore
 from copperplate.errors import GenerationFailed, ObjectConflict, StoreUnavailable
 from copperplate.failure_classes import FailureClass
-from copperplate.model import Hit, Outcome
+from copperplate.ledger_answers import Hit
+from copperplate.model import Outcome
 from copperplate.recipes.objects import original_key
 from copperplate.testing import GENERATE
 from tests.support.coordinator_harness import BUCKET, CoordinatorHarness

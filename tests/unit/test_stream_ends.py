@@ -18,7 +18,7 @@ from copperplate.http.event_sources import GenerationSource
 from copperplate.http.followers import COMMENT, StreamTimes
 from copperplate.http.vercel import MIN_WORK_SECONDS, Invocation
 from copperplate.http.wiring import Wiring
-from copperplate.model import Lead
+from copperplate.ledger_answers import Lead
 from copperplate.serving.watches import Pace
 from copperplate.testing import GENERATE
 from copperplate.wishes import NewBatch, Settlement, WishStatus

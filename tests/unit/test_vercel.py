@@ -14,7 +14,8 @@ import pytest
 from copperplate.adapters.memory.clock import FakeClock
 from copperplate.errors import StoreMisconfigured
 from copperplate.http import vercel
-from copperplate.model import Lead, Outcome
+from copperplate.ledger_answers import Lead
+from copperplate.model import Outcome
 from copperplate.testing import GENERATE
 from tests.support.coordinator_harness import GatedProvider
 from tests.support.function_calls import Call, runtime

@@ -25,7 +25,8 @@ from copperplate.errors import (
 from copperplate.failure_classes import FailureClass
 from copperplate.generation.lookup import LookupOptions, LookupResult
 from copperplate.generation.losses import is_lost
-from copperplate.model import Gone, Hit, Miss, Negative, Outcome, Wait
+from copperplate.ledger_answers import Gone, Hit, Miss, Negative, Wait
+from copperplate.model import Outcome
 from copperplate.recipes.kinds import KINDS
 from copperplate.recipes.objects import original_key
 from copperplate.work.promises import Promised, new_wish
@@ -36,7 +37,8 @@ if TYPE_CHECKING:
 
     from copperplate.generation.coordinator import Coordinator
     from copperplate.generation.lookup import Permit
-    from copperplate.model import Entry, PeekResult, PictureRequest
+    from copperplate.ledger_answers import PeekResult
+    from copperplate.model import Entry, PictureRequest
     from copperplate.ports import Clock, CreditLedger, Ledger, ObjectStore
     from copperplate.serving.request_meter import RequestMeter
     from copperplate.work.promises import Promises

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 from copperplate.errors import LedgerMisconfigured, LedgerUnavailable, StoreMisconfigured
 from copperplate.generation.losses import is_lost
-from copperplate.model import Hit, PictureFormat
+from copperplate.ledger_answers import Hit
+from copperplate.model import PictureFormat
 from copperplate.recipes.display import default_rendition
 from copperplate.recipes.image import rendition_key
 

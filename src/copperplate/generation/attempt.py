@@ -11,7 +11,8 @@ if TYPE_CHECKING:
     from copperplate.generation.lease import Lease
     from copperplate.generation.pending_uploads import PendingUploads
     from copperplate.generation.verified import Verified
-    from copperplate.model import Lead, PictureRequest
+    from copperplate.ledger_answers import Lead
+    from copperplate.model import PictureRequest
 
 
 @dataclass(slots=True, kw_only=True, eq=False)

@@ -28,7 +28,8 @@ from copperplate.generation.lookup import LookupResult
 from copperplate.generation.sweeps import Sweeps
 from copperplate.generation.timings import Timings
 from copperplate.generation.uploader import Uploader
-from copperplate.model import Gone, Hit, InsufficientCredits, Lead, Miss, Negative, Outcome, PictureFormat, Wait
+from copperplate.ledger_answers import Gone, Hit, InsufficientCredits, Lead, Miss, Negative, Wait
+from copperplate.model import Outcome, PictureFormat
 from copperplate.repeats import growing_pauses, nap
 from copperplate.single_flight import SingleFlight
 

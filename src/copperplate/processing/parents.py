@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from copperplate.access.visibility import may_see
-from copperplate.model import Hit
+from copperplate.ledger_answers import Hit
 from copperplate.source_errors import InvalidParameter, SourceUnknown
 from copperplate.source_pictures import Parent
 

@@ -11,7 +11,8 @@ from copperplate.denials import TakenDown
 from copperplate.errors import InvalidModel, Misconfigured, StoreUnavailable
 from copperplate.generation.lookup import LookupOptions, LookupResult
 from copperplate.generation.losses import is_lost
-from copperplate.model import Gone, Hit, Outcome
+from copperplate.ledger_answers import Gone, Hit
+from copperplate.model import Outcome
 from copperplate.processing_models import MAX_RESULT_PIXELS, scaled
 from copperplate.recipes.processed import parameters_of, processed_recipe, processed_request, with_source
 from copperplate.source_errors import PictureTooLarge

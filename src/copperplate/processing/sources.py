@@ -17,7 +17,8 @@ from copperplate.access.visibility import may_see
 from copperplate.denials import TakenDown
 from copperplate.errors import ObjectMissing
 from copperplate.generation.digests import digest_of
-from copperplate.model import CleanPicture, Gone, Hit, InputPicture, PictureFormat, Size
+from copperplate.ledger_answers import Gone, Hit
+from copperplate.model import CleanPicture, InputPicture, PictureFormat, Size
 from copperplate.processing.fetches import Fetches
 from copperplate.processing.parents import check_parent, find_parent, visible_ancestors
 from copperplate.recipes.kinds import KINDS, PROCESSED

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 from copperplate.denials import TakenDown
 from copperplate.errors import NotFound
-from copperplate.model import Gone
+from copperplate.ledger_answers import Gone
 from copperplate.ports.kept_pictures import KeptPictures
 from copperplate.ports.ledger import Ledger
 from copperplate.recipes.kinds import BUCKETS, KINDS

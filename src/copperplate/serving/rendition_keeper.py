@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Final
 
 from copperplate.errors import CopperplateError, ObjectMissing, TooManyWaiters
 from copperplate.generation.crash_points import crash_point
-from copperplate.model import Hit, PictureFormat
+from copperplate.ledger_answers import Hit
+from copperplate.model import PictureFormat
 from copperplate.single_flight import SingleFlight
 
 if TYPE_CHECKING:

@@ -11,7 +11,8 @@ from uuid import uuid4
 from copperplate.errors import GenerationFailed, ProviderFailed, Unavailable
 from copperplate.generation.digests import digest_of
 from copperplate.generation.lookup import LookupResult
-from copperplate.model import Hit, Outcome
+from copperplate.ledger_answers import Hit
+from copperplate.model import Outcome
 from copperplate.recipes.objects import rendition_upload
 from copperplate.serving.rendition_keeper import RenditionKeeper
 from copperplate.serving.rendition_room import RenditionRoom

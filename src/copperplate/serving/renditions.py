@@ -18,7 +18,7 @@ from copperplate.errors import (
 from copperplate.generation.digests import digest_of
 from copperplate.generation.lookup import LookupResult
 from copperplate.generation.losses import is_lost
-from copperplate.model import Hit
+from copperplate.ledger_answers import Hit
 from copperplate.recipes.objects import original_key
 from copperplate.serving.rendition_maker import RenditionMaker
 from copperplate.serving.renewals import Renewals

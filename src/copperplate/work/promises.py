@@ -11,7 +11,8 @@ from uuid import uuid4
 
 from copperplate.budgets import ANONYMOUS
 from copperplate.errors import LedgerUnavailable, StillGenerating
-from copperplate.model import Outcome, Wait
+from copperplate.ledger_answers import Wait
+from copperplate.model import Outcome
 from copperplate.single_flight import SingleFlight
 from copperplate.wishes import NewWish, Priority
 from copperplate.work.settled import settle

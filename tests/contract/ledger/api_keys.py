@@ -13,13 +13,13 @@ import pytest
 from copperplate.api_keys import Scope
 from copperplate.budgets import Budget, Refused, Spending
 from copperplate.errors import LedgerUnavailable
-from copperplate.model import Lead
+from copperplate.ledger_answers import Lead
 from copperplate.ports.access import ApiKeyRecord, FoundApiKey, KeyState, NewApiKey
 from tests.contract.ledger.harness import LONG_LEASE
 from tests.support.pictures import picture_request
 
 if TYPE_CHECKING:
-    from copperplate.model import AcquireResult
+    from copperplate.ledger_answers import AcquireResult
     from tests.contract.ledger.harness import LedgerHarness
 
 HOUR = timedelta(hours=1)

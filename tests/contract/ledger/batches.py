@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 from uuid import uuid4
 
 from copperplate.failure_classes import FailureClass
-from copperplate.model import Lead, Outcome
+from copperplate.ledger_answers import Lead
+from copperplate.model import Outcome
 from copperplate.wishes import Canceled, Purpose, Settlement, State, WishStatus
 from tests.contract.ledger.harness import acquire, complete, failure, lead, request_count
 from tests.contract.ledger.wishing import (

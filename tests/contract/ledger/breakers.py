@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from copperplate.failure_classes import FailureClass
-from copperplate.model import Hit, Job, Lead, Negative
+from copperplate.ledger_answers import Hit, Lead, Negative
+from copperplate.model import Job
 from tests.contract.ledger.harness import LEASE, acquire_with_services, complete, fail_at, failure, finish, lead
 from tests.support.pictures import picture_request
 

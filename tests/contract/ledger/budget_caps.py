@@ -10,7 +10,8 @@ import pytest
 
 from copperplate.budgets import Budget, NearCap, RefusalReason, Refused, SubmitGranted
 from copperplate.failure_classes import FailureClass
-from copperplate.model import Job, Lead
+from copperplate.ledger_answers import Lead
+from copperplate.model import Job
 from tests.contract.ledger.budgets import (
     ADDRESS,
     ANONYMOUS,

@@ -12,13 +12,14 @@ import pytest
 from copperplate.budgets import Budget, RefusalReason, Refused, Spending
 from copperplate.errors import LedgerMisconfigured, LedgerUnavailable
 from copperplate.failure_classes import FailureClass
-from copperplate.model import Job, Lead
+from copperplate.ledger_answers import Lead
+from copperplate.model import Job
 from copperplate.ports.budgets import MAX_CAP, BudgetState, BudgetUse
 from tests.contract.ledger.harness import LEASE, failure
 from tests.support.pictures import picture_request, upload
 
 if TYPE_CHECKING:
-    from copperplate.model import AcquireResult
+    from copperplate.ledger_answers import AcquireResult
     from tests.contract.ledger.harness import LedgerHarness
 
 DAY = 86_400.0

@@ -12,14 +12,16 @@ import pytest
 from copperplate.budgets import Budget, Charge, Refusal, RefusalReason, Refused, Spending, SubmitGranted
 from copperplate.errors import CopperplateError
 from copperplate.failure_classes import FailureClass
-from copperplate.model import Condition, Hit, Job, Lead, Miss, Wait
+from copperplate.ledger_answers import Hit, Lead, Miss, Wait
+from copperplate.model import Condition, Job
 from tests.contract.ledger.credits import ALICE, balance_and_held
 from tests.contract.ledger.harness import LEASE, failure, peek
 from tests.support.pictures import picture_request, upload
 
 if TYPE_CHECKING:
     from copperplate.budgets import SubmitResult
-    from copperplate.model import AcquireResult, PictureRequest
+    from copperplate.ledger_answers import AcquireResult
+    from copperplate.model import PictureRequest
     from tests.contract.ledger.harness import LedgerHarness
 
 DAY = 86_400.0

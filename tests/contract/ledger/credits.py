@@ -12,20 +12,12 @@ import pytest
 from copperplate.budgets import Charge, Credits
 from copperplate.errors import LedgerUnavailable
 from copperplate.failure_classes import FailureClass
-from copperplate.model import (
-    AcquireResult,
-    Entry,
-    Hit,
-    InsufficientCredits,
-    Lead,
-    Miss,
-    PictureRequest,
-    Wait,
-)
+from copperplate.ledger_answers import AcquireResult, Hit, InsufficientCredits, Lead, Miss, Wait
 from tests.contract.ledger.harness import LEASE, failure
 from tests.support.pictures import picture_request, upload
 
 if TYPE_CHECKING:
+    from copperplate.model import Entry, PictureRequest
     from tests.contract.ledger.harness import LedgerHarness
 
 ALICE, BOB = UUID(int=0xA11CE), UUID(int=0xB0B)

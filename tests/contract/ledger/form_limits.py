@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from copperplate.model import Hit, Outcome
+from copperplate.ledger_answers import Hit
+from copperplate.model import Outcome
 from tests.contract.ledger.forms import AVIF, DAY, JPG, MONTH, PNG, WEBP, form, keep, made, sizes
 from tests.contract.ledger.harness import complete, discarded, peek, request_count
 

@@ -9,7 +9,8 @@ from uuid import UUID
 
 import pytest
 
-from copperplate.model import Condition, Gone, Hit, Lead, Miss, Outcome, PictureFormat, Placeholder, Rendition, Size
+from copperplate.ledger_answers import Gone, Hit, Lead, Miss
+from copperplate.model import Condition, Outcome, PictureFormat, Placeholder, Rendition, Size
 from copperplate.recipes.image import image_request
 from copperplate.recipes.memoji import MemojiRecipe, request_of
 from copperplate.recipes.objects import original_key

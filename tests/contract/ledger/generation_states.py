@@ -17,7 +17,7 @@ from tests.contract.ledger.wishing import DAY_SECONDS, make, memoji, new_batch, 
 from tests.support.pictures import picture_request, upload
 
 if TYPE_CHECKING:
-    from copperplate.model import Lead
+    from copperplate.ledger_answers import Lead
     from copperplate.wishes import GenerationState
     from tests.contract.ledger.harness import LedgerHarness
 

@@ -7,7 +7,8 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from copperplate.failure_classes import FailureClass
-from copperplate.model import Hit, Lead, Negative, Phase
+from copperplate.ledger_answers import Hit, Lead, Negative
+from copperplate.model import Phase
 from tests.contract.ledger.harness import (
     LEASE,
     STORAGE,

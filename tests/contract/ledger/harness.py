@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING, Any, Protocol
 from uuid import uuid4
 
 from copperplate.failure_classes import FailureClass
-from copperplate.model import LATENCY_BOUNDS_MS, Failure, Lead, PictureFormat, RequestCount
+from copperplate.ledger_answers import Lead
+from copperplate.model import LATENCY_BOUNDS_MS, Failure, PictureFormat, RequestCount
 from tests.support.pictures import picture_request, rendition, upload
 
 if TYPE_CHECKING:
-    from copperplate.model import AcquireResult, Entry, Outcome, PeekResult, PictureRequest
+    from copperplate.ledger_answers import AcquireResult, PeekResult
+    from copperplate.model import Entry, Outcome, PictureRequest
     from copperplate.ports import Ledger, Maintenance
 
 

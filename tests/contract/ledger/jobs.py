@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 from uuid import uuid4
 
 from copperplate.failure_classes import FailureClass
-from copperplate.model import Job, Lead, Negative, Phase
+from copperplate.ledger_answers import Lead, Negative
+from copperplate.model import Job, Phase
 from tests.contract.ledger.harness import LEASE, acquire, failure, lead
 from tests.support.pictures import picture_request, upload
 

@@ -8,7 +8,8 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
-from copperplate.model import Job, Lead, Miss, Phase, Wait
+from copperplate.ledger_answers import Lead, Miss, Wait
+from copperplate.model import Job, Phase
 from tests.contract.ledger.harness import LEASE, LONG_LEASE, acquire, failure, lead, peek
 from tests.support.pictures import picture_request, upload
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from copperplate.model import Condition, Gone, Hit, Lead, Miss
+from copperplate.ledger_answers import Gone, Hit, Lead, Miss
+from copperplate.model import Condition
 from copperplate.ports.takedowns import Found
 from copperplate.source_pictures import Crop, Operation, Parent
 from tests.contract.ledger.harness import acquire, complete, discarded, lead, peek

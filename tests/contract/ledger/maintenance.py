@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from copperplate.model import Condition, Hit, Job, Lead, Miss, Outcome, Phase
+from copperplate.ledger_answers import Hit, Lead, Miss
+from copperplate.model import Condition, Job, Outcome, Phase
 from copperplate.ports.maintenance import CleanupCounts, Purged
 from tests.contract.ledger.harness import (
     WEBP,

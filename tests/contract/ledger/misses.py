@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from copperplate.model import Hit, Lead, PictureFormat
+from copperplate.ledger_answers import Hit, Lead
+from copperplate.model import PictureFormat
 from tests.contract.ledger.harness import LEASE, acquire, complete, discarded, lead, record
 from tests.support.pictures import picture_request, rendition, upload
 

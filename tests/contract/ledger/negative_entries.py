@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from copperplate.failure_classes import FailureClass
-from copperplate.model import Hit, Job, Negative, Phase
+from copperplate.ledger_answers import Hit, Negative
+from copperplate.model import Job, Phase
 from tests.contract.ledger.harness import acquire, complete, discarded, failure, lead, record
 from tests.support.pictures import picture_request, upload
 

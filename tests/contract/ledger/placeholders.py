@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from copperplate.model import Hit, OriginalUpload
+from copperplate.ledger_answers import Hit
 from tests.contract.ledger.harness import WEBP, complete, lead, peek, record
 from tests.support.pictures import PLACEHOLDER, picture_request, upload
 
 if TYPE_CHECKING:
+    from copperplate.model import OriginalUpload
     from tests.contract.ledger.harness import LedgerHarness
 
 

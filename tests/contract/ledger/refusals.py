@@ -11,12 +11,13 @@ from uuid import uuid4
 import pytest
 
 from copperplate.failure_classes import FailureClass
-from copperplate.model import Job, Lead, Negative
+from copperplate.ledger_answers import Lead, Negative
+from copperplate.model import Job
 from tests.contract.ledger.harness import LEASE, REST, STORAGE, acquire_with_services, fail_at, failure, finish, lead
 from tests.support.pictures import picture_request, upload
 
 if TYPE_CHECKING:
-    from copperplate.model import AcquireResult
+    from copperplate.ledger_answers import AcquireResult
     from tests.contract.ledger.harness import LedgerHarness
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from copperplate.model import Hit
+from copperplate.ledger_answers import Hit
 from tests.contract.ledger.harness import WEBP, acquire, complete, discarded, record
 from tests.support.pictures import picture_request, rendition, upload
 

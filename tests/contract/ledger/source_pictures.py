@@ -8,7 +8,8 @@ from decimal import Decimal
 from typing import TYPE_CHECKING
 from uuid import UUID
 
-from copperplate.model import Condition, Hit, PictureFormat, Size
+from copperplate.ledger_answers import Hit
+from copperplate.model import Condition, PictureFormat, Size
 from copperplate.processing_models import NumberParameter, ProcessingModel
 from copperplate.recipes.objects import sha256_hex
 from copperplate.recipes.processed import processed_recipe, processed_request

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 from uuid import UUID, uuid4
 
 from copperplate.failure_classes import FailureClass
-from copperplate.model import Condition, Lead, Outcome, PictureRequest
+from copperplate.ledger_answers import Lead
+from copperplate.model import Condition, Outcome, PictureRequest
 from tests.contract.ledger.credits import ALICE, acquire_charged, complete_charged
 from tests.contract.ledger.harness import LEASE, failure, request_count
 from tests.support.pictures import picture_request, upload

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
-from copperplate.model import Job, Lead, Phase
+from copperplate.ledger_answers import Lead
+from copperplate.model import Job, Phase
 from tests.contract.ledger.harness import LEASE, lead
 from tests.support.pictures import picture_request, upload
 

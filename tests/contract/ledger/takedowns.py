@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from copperplate.budgets import Charge
-from copperplate.model import Condition, Gone, Hit, Lead, Miss, Outcome
+from copperplate.ledger_answers import Gone, Hit, Lead, Miss
+from copperplate.model import Condition, Outcome
 from copperplate.ports.takedowns import Found, Pin
 from copperplate.recipes.memoji import MemojiRecipe, request_of
 from tests.contract.ledger.credits import ALICE, balance_and_held, complete_charged

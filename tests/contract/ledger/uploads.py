@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from copperplate.model import Hit, Job, Phase
+from copperplate.ledger_answers import Hit
+from copperplate.model import Job, Phase
 from copperplate.recipes.objects import original_key
 from tests.contract.ledger.harness import LEASE, PNG, WEBP, acquire, complete, discarded, failure, lead
 from tests.support.pictures import picture_request, upload

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 from uuid import UUID
 
 from copperplate.budgets import Credits
-from copperplate.model import IdempotencyRecord, Lead
+from copperplate.ledger_answers import Lead
+from copperplate.model import IdempotencyRecord
 from tests.contract.ledger.credits import ALICE, ANSWER, BOB, acquire_charged, complete_charged, finish
 from tests.contract.ledger.wishing import memoji, new_batch
 from tests.support.pictures import picture_request

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 from uuid import uuid4
 
 from copperplate.budgets import Charge
-from copperplate.model import Lead, Outcome
+from copperplate.ledger_answers import Lead
+from copperplate.model import Outcome
 from copperplate.wishes import Priority, Settlement, WishStatus
 from tests.contract.ledger.api_keys import new_key
 from tests.contract.ledger.credits import ALICE

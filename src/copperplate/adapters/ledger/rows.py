@@ -10,26 +10,16 @@ from typing import TYPE_CHECKING, Any
 from copperplate.adapters.ledger.budget_rows import refused_of
 from copperplate.budgets import Credits
 from copperplate.failure_classes import FailureClass
-from copperplate.model import (
-    Entry,
-    Gone,
-    Hit,
-    InsufficientCredits,
-    Job,
-    Lead,
-    Miss,
-    Negative,
-    OriginalUpload,
-    Phase,
-    Wait,
-)
+from copperplate.ledger_answers import Gone, Hit, InsufficientCredits, Lead, Miss, Negative, Wait
+from copperplate.model import Entry, Job, OriginalUpload, Phase
 from copperplate.ports.kept_pictures import placeholder_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from copperplate.budgets import Charge
-    from copperplate.model import AcquireResult, PeekResult, Placeholder, RenditionUpload
+    from copperplate.ledger_answers import AcquireResult, PeekResult
+    from copperplate.model import Placeholder, RenditionUpload
 
 
 def acquire_result_of(row: Mapping[str, Any]) -> AcquireResult:

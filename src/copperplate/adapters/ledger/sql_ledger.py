@@ -29,17 +29,8 @@ if TYPE_CHECKING:
 
     from copperplate.budgets import Charge, Spending, SubmitResult
     from copperplate.failure_classes import FailureClass
-    from copperplate.model import (
-        AcquireResult,
-        Entry,
-        Failure,
-        Job,
-        OriginalUpload,
-        PeekResult,
-        PictureRequest,
-        RenditionUpload,
-        RequestCount,
-    )
+    from copperplate.ledger_answers import AcquireResult, PeekResult
+    from copperplate.model import Entry, Failure, Job, OriginalUpload, PictureRequest, RenditionUpload, RequestCount
 
 
 class SqlLedger(

@@ -20,7 +20,8 @@ from copperplate.adapters.memory.tables import BreakerRow, GenerationRow
 from copperplate.adapters.memory.takedowns import MemoryTakedowns
 from copperplate.budgets import Refused, SubmitGranted
 from copperplate.failure_classes import FailureClass
-from copperplate.model import Gone, InsufficientCredits, Miss, Negative, Outcome, Phase, Wait
+from copperplate.ledger_answers import Gone, InsufficientCredits, Miss, Negative, Wait
+from copperplate.model import Outcome, Phase
 from copperplate.recipes.kinds import KINDS
 from copperplate.recipes.objects import original_key
 
@@ -31,17 +32,8 @@ if TYPE_CHECKING:
     from uuid import UUID
 
     from copperplate.budgets import Charge, Spending, SubmitResult
-    from copperplate.model import (
-        AcquireResult,
-        Entry,
-        Failure,
-        Job,
-        OriginalUpload,
-        PeekResult,
-        PictureRequest,
-        RenditionUpload,
-        RequestCount,
-    )
+    from copperplate.ledger_answers import AcquireResult, PeekResult
+    from copperplate.model import Entry, Failure, Job, OriginalUpload, PictureRequest, RenditionUpload, RequestCount
 
 
 class MemoryLedger(

@@ -13,7 +13,8 @@ from copperplate.adapters.memory.budgets import MemoryBudgets
 from copperplate.adapters.memory.credits import DAY_SECONDS
 from copperplate.adapters.notifier import Notifier
 from copperplate.failure_classes import FailureClass
-from copperplate.model import Gone, Hit, Lead, Miss, Negative, Phase, Wait
+from copperplate.ledger_answers import Gone, Hit, Lead, Miss, Negative, Wait
+from copperplate.model import Phase
 from copperplate.recipes.kinds import KINDS
 from copperplate.recipes.objects import original_key
 
@@ -21,7 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from uuid import UUID
 
-    from copperplate.model import CanonicalValue, Entry, Job, OriginalUpload, PeekResult, RequestCount, Upload
+    from copperplate.ledger_answers import PeekResult
+    from copperplate.model import CanonicalValue, Entry, Job, OriginalUpload, RequestCount, Upload
     from copperplate.ports import Clock
     from copperplate.source_pictures import KeptInput, SourcePicture
 

@@ -20,7 +20,7 @@ from copperplate.http.generation_states import told_of, told_with_address
 from copperplate.http.openapi import FOR_ANYBODY
 from copperplate.http.origin import base_url_of
 from copperplate.http.schemas.generations import GenerationAnswer
-from copperplate.model import Gone
+from copperplate.ledger_answers import Gone
 from copperplate.recipes.kinds import KINDS, PROCESSED
 from copperplate.recipes.objects import KEY, original_key
 from copperplate.wishes import State

@@ -26,7 +26,8 @@ from copperplate.http.process_offers import operations_answer
 from copperplate.http.process_requests import MODEL, known_names, operation_named, read_query
 from copperplate.http.processed_answers import picture_answer, told_of_entry, told_of_request
 from copperplate.http.schemas.process import KnownPicture, KnownResult, KnownUrls, OperationsAnswer
-from copperplate.model import Gone, Hit, Outcome, PictureRequest
+from copperplate.ledger_answers import Gone, Hit
+from copperplate.model import Outcome, PictureRequest
 from copperplate.recipes.kinds import PROCESSED
 from copperplate.recipes.objects import original_key
 from copperplate.recipes.processed import AS_MADE, UNKNOWN_SIZE, processed_recipe, processed_request, read_digest
