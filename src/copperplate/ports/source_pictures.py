@@ -25,7 +25,7 @@ class SourcePictures(Protocol):
         """What is known of the picture with these bytes, and whether `owner` had them; None where it is unknown."""
 
     async def keep_input(self, digest: str, kept: KeptInput) -> bool:
-        """Note that a clean copy of a source picture lies in the store; False where the picture is unknown or taken down.
+        """Note that a clean copy of a source picture lies in the store; False of one that is unknown or taken down.
 
         Nothing else names the object: a cleanup removes it once it is a day old, and a takedown at once.
         """
