@@ -158,6 +158,8 @@ class Leader:
         attempt = self.attempt
         lease, provider = attempt.lease, attempt.kind.provider
         recipe, inputs = attempt.request.recipe, attempt.request.inputs
+        # One who was frozen books nothing for a lease that ran out.
+        lease.check()
         granted = await self.ledger.begin_submit(
             lease.key,
             lease.fence,
