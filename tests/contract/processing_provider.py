@@ -30,7 +30,7 @@ class ProcessingProviderContract:
 
     async def result_of(self, provider: ProcessingProvider, brought: Brought, model: str) -> ProviderResult:
         request = brought.request(provider, model)
-        await provider.prepare(request.inputs)
+        await provider.prepare(request.recipe, request.inputs)
         answer = await provider.submit(request.recipe, request.inputs)
         return await provider.collect(answer) if isinstance(answer, Job) else answer
 
