@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Final
 
 from copperplate.errors import NoPicture, ProviderFailed
 from copperplate.failure_classes import FailureClass
-from copperplate.model import Size
+from copperplate.model import MAX_PICTURE_BYTES, Size
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-MAX_BODY_BYTES: Final = 32 * 1024 * 1024
+MAX_BODY_BYTES: Final = MAX_PICTURE_BYTES
 MAX_PIXELS: Final = 4096 * 4096
 # Encoders write about ten; each one more costs the decoder a walk over all pixels.
 MAX_SCANS: Final = 100
