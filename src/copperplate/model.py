@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 
 # The last migration this program was written for.
 SCHEMA = "20261120001000"
+
+# The largest picture that is taken, or kept as it was made.
+MAX_PICTURE_BYTES: Final = 32 * 1024 * 1024
 
 # A canonical recipe: ASCII keys; strings, booleans, integers below 2^53 and arrays of strings.
 CanonicalValue = str | bool | int | list[str]

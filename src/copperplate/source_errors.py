@@ -4,12 +4,13 @@ CopperplateError
 ├── TooManyUploads            this process reads or holds as many uploads as it may; 503
 └── InvalidRequest
     ├── InvalidParameter      a parameter of an operation out of its range, or unknown; 400
-    ├── InvalidPicture        what came is no whole picture, or has nothing to process; 400
-    ├── UnsupportedPicture    a picture in a format that is not taken; 415
-    ├── PictureTooLarge       more bytes, pixels or frames than are taken, or its result would have; 413
     ├── NoDirectUploads       the store has no addresses to upload to; 400
     ├── SourceNotFetched      the address of a picture may not be fetched, or answers none; 400
-    └── SourceUnknown         the bytes of the picture are not here, or not for this caller; 404
+    └── InputUnavailable      what reading a picture to work on raises
+        ├── InvalidPicture      what came is no whole picture, or has nothing to process; 400
+        ├── UnsupportedPicture  a picture in a format that is not taken; 415
+        ├── PictureTooLarge     more bytes, pixels or frames than are taken, or its result would have; 413
+        └── SourceUnknown       the bytes of the picture are not here, or not for this caller; 404
 """
 
 from __future__ import annotations
@@ -21,17 +22,21 @@ class InvalidParameter(InvalidRequest, code="invalid_parameter", title="A parame
     """A parameter of an operation is out of its range, or the model has none of that name."""
 
 
-class InvalidPicture(InvalidRequest, code="invalid_picture", title="The picture cannot be processed"):
+class InputUnavailable(InvalidRequest):
+    """A picture to work on cannot be had: one of its leaves says why. A generation that needs it ends without pause."""
+
+
+class InvalidPicture(InputUnavailable, code="invalid_picture", title="The picture cannot be processed"):
     """What came is no whole picture, or is shaped so that nothing can be done with it."""
 
 
 class UnsupportedPicture(
-    InvalidRequest, code="unsupported_picture", status=415, title="The format of the picture is not taken"
+    InputUnavailable, code="unsupported_picture", status=415, title="The format of the picture is not taken"
 ):
     """The picture is in a format that is not taken: the message says in which to send it."""
 
 
-class PictureTooLarge(InvalidRequest, code="picture_too_large", status=413, title="The picture is too large"):
+class PictureTooLarge(InputUnavailable, code="picture_too_large", status=413, title="The picture is too large"):
     """The picture has more bytes, pixels or frames than are taken, or its result would have."""
 
 
@@ -44,7 +49,7 @@ class SourceNotFetched(InvalidRequest, code="source_not_fetched", title="The pic
 
 
 class SourceUnknown(
-    InvalidRequest, code="source_unknown", status=404, title="The picture to be processed is not known here"
+    InputUnavailable, code="source_unknown", status=404, title="The picture to be processed is not known here"
 ):
     """The bytes are needed and are not here, or this caller may not use them: the answer is the same for both."""
 

@@ -91,6 +91,26 @@ async def test_lease_is_certain_until_the_moment_it_may_have_ended(seconds: floa
         lease.check()
 
 
+async def test_leader_frozen_beyond_its_lease_announces_no_submit(monkeypatch: pytest.MonkeyPatch) -> None:
+    harness = CoordinatorHarness()
+    announced = harness.ledger.begin_submit
+    calls: list[int] = []
+
+    async def count(*arguments: Any, **named: Any) -> Any:
+        calls.append(named["submit_no"])
+        return await announced(*arguments, **named)
+
+    async def freeze(needs: Any) -> None:
+        monkeypatch.undo()
+        monkeypatch.setattr(harness.ledger, "begin_submit", count)
+        harness.clock._seconds += 60  # nothing ran meanwhile: no heartbeat either
+
+    monkeypatch.setattr(harness.kinds["image"].store, "check", freeze)
+    found = await harness.process().find(picture_request(), GENERATE)
+    assert found.outcome is Outcome.GENERATED
+    assert (calls, harness.provider.submits) == ([1], 1)
+
+
 @pytest.mark.parametrize(
     ("step", "body"),
     # Refused before the first submit nothing was spent; a job that is known is collected; what was stored is adopted,

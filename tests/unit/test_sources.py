@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import sys
 from typing import TYPE_CHECKING
+from unittest.mock import AsyncMock
 
 import pytest
 
 from copperplate.access.caller import Caller
 from copperplate.recipes.kinds import PROCESSED
+from copperplate.source_errors import SourceUnknown
 from tests.support.memory_services import MemoryServices, memory_services
 
 if TYPE_CHECKING:
@@ -46,3 +48,15 @@ async def test_kept_input_is_stored_once_however_often_it_is_promised(services: 
     [month] = await sources.store.months()
     page = await sources.store.list_month(month, offset=0, limit=10)
     assert len(page.objects) == 1
+
+
+@pytest.mark.parametrize("name", ["", "a\0b", "\0", "../secret", "0" * 63, "G" * 64, "0" * 65, "other/2026/11/x.png"])
+async def test_what_cannot_name_a_picture_is_unknown_without_a_look(
+    services: MemoryServices, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setattr(services.ledger, "find_kept", AsyncMock(side_effect=AssertionError))
+    sources = services.processing.sources
+    with pytest.raises(SourceUnknown):
+        await sources.of_kept(name, Caller())
+    with pytest.raises(SourceUnknown):
+        await sources.parent_of(name, Caller())

@@ -32,6 +32,7 @@ from copperplate.ledger_answers import Gone, Hit, InsufficientCredits, Lead, Mis
 from copperplate.model import Outcome, PictureFormat
 from copperplate.repeats import growing_pauses, nap
 from copperplate.single_flight import SingleFlight
+from copperplate.source_errors import SourceUnknown
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Mapping, Sequence
@@ -94,12 +95,23 @@ class Coordinator:
     async def _join_or_start(self, request: PictureRequest, options: LookupOptions) -> LookupResult:
         """The result of the flight for this generation: joined if there is one, else started."""
         try:
-            return await self._fly(request, request.generation_key, options)
+            return await self._fly_with_input(request, request.generation_key, options)
         except (NotEnoughCredits, SpendingRefused) as refused:
             if refused.payer is None or options.payer == refused.payer:
                 raise
         # The flight we joined could not pay. A second flight charges our caller.
-        return await self._fly(request, f"{request.generation_key} {options.payer}", options)
+        return await self._fly_with_input(request, f"{request.generation_key} {options.payer}", options)
+
+    async def _fly_with_input(self, request: PictureRequest, flight_key: str, options: LookupOptions) -> LookupResult:
+        """The result of that flight, or of the next one where its leader did not have the input: we may have it."""
+        while True:
+            joined = flight_key in self._flights
+            try:
+                return await self._fly(request, flight_key, options)
+            except SourceUnknown:
+                # Each round has another leader, who does not fly again.
+                if not joined:
+                    raise
 
     async def _fly(self, request: PictureRequest, flight_key: str, options: LookupOptions) -> LookupResult:
         return await self._share(

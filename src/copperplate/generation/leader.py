@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Final, cast
 from copperplate.budgets import Refused
 from copperplate.denials import SpendingRefused, TakenDown, error_of
 from copperplate.errors import (
-    InvalidRequest,
     LeaseLost,
     LedgerMisconfigured,
     LedgerUnavailable,
@@ -35,6 +34,7 @@ from copperplate.generation.verified import Verified
 from copperplate.model import Job, OriginalUpload, PictureFormat, ProviderResult, Rendition
 from copperplate.recipes.kinds import KINDS
 from copperplate.recipes.objects import object_path
+from copperplate.source_errors import InputUnavailable
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -86,10 +86,6 @@ class Leader:
         except (StoreUnavailable, StoreMisconfigured) as error:
             await self.uploader.handle_store_failure(self.attempt, error)
             raise
-        except (InvalidRequest, TakenDown):
-            # An input is not to be had: no fault of the provider's, and nothing to remember.
-            await self.uploader.withdraw(self.attempt, "an input is not to be had")
-            raise
         except (LeaseLost, LedgerUnavailable, LedgerMisconfigured, StillGenerating, SpendingRefused):
             # Nothing is lost: the next holder of the lease resumes from what is recorded.
             raise
@@ -97,6 +93,10 @@ class Leader:
             await self.uploader.hold_or_release(self.attempt)
             raise
         except Exception as error:
+            if self.attempt.request.inputs and isinstance(error, InputUnavailable | TakenDown):
+                # No fault of the provider's, and nothing to remember.
+                await self.uploader.withdraw(self.attempt, "an input is not to be had")
+                raise
             raise await record_failure(self.ledger, self.attempt, error, self.clock) from error
         self.uploader.forget(lease.key)
         return generated
@@ -150,14 +150,17 @@ class Leader:
 
     async def _prepare_inputs(self) -> None:
         """Have the provider take the pictures it is to work on, before anything that may be billed is recorded."""
-        if inputs := self.attempt.request.inputs:
-            await cast("ProcessingProvider", self.attempt.kind.provider).prepare(inputs)
+        request = self.attempt.request
+        if request.inputs:
+            await cast("ProcessingProvider", self.attempt.kind.provider).prepare(request.recipe, request.inputs)
 
     async def _submit_once(self, submit_no: int) -> Job | ProviderResult:
         """Submit once: recorded before it is sent, and the job's id recorded before anything else."""
         attempt = self.attempt
         lease, provider = attempt.lease, attempt.kind.provider
         recipe, inputs = attempt.request.recipe, attempt.request.inputs
+        # One who was frozen books nothing for a lease that ran out.
+        lease.check()
         granted = await self.ledger.begin_submit(
             lease.key,
             lease.fence,

@@ -13,6 +13,7 @@ from copperplate.errors import BodyTooLarge, InvalidBody, UnsupportedMediaType
 from copperplate.http.bodies import READ_SECONDS, read_json_object
 from copperplate.http.multipart_forms import MAX_OTHER_BYTES, MultipartForm
 from copperplate.http.vercel import MAX_FILE_BYTES as MAX_VERCEL_FILE_BYTES
+from copperplate.model import MAX_PICTURE_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
             """Take the next bytes."""
 
 
-MAX_FILE_BYTES: Final = 32 * 1024 * 1024
+MAX_FILE_BYTES: Final = MAX_PICTURE_BYTES
 # Beside the seconds that any body has: a body that is slower is ended.
 MIN_BYTES_PER_SECOND: Final = 64 * 1024
 # Where larger files are sent.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from typing import TYPE_CHECKING, Final
 
+from copperplate.model import MAX_PICTURE_BYTES
 from copperplate.source_errors import TooManyUploads
 
 if TYPE_CHECKING:
@@ -12,7 +13,7 @@ if TYPE_CHECKING:
 
 MAX_READ_AT_ONCE: Final = 64
 # Four of the largest.
-MAX_HELD_BYTES: Final = 128 * 1024 * 1024
+MAX_HELD_BYTES: Final = 4 * MAX_PICTURE_BYTES
 
 
 class Held:

@@ -6,6 +6,7 @@ png. All three are limited here, so that whatever is let through is decoded in b
 
 from __future__ import annotations
 
+import json
 import string
 import struct
 from dataclasses import dataclass
@@ -13,12 +14,12 @@ from typing import TYPE_CHECKING, Final
 
 from copperplate.errors import NoPicture, ProviderFailed
 from copperplate.failure_classes import FailureClass
-from copperplate.model import Size
+from copperplate.model import MAX_PICTURE_BYTES, Size
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-MAX_BODY_BYTES: Final = 32 * 1024 * 1024
+MAX_BODY_BYTES: Final = MAX_PICTURE_BYTES
 MAX_PIXELS: Final = 4096 * 4096
 # Encoders write about ten; each one more costs the decoder a walk over all pixels.
 MAX_SCANS: Final = 100
@@ -85,8 +86,14 @@ def _sniff(body: bytes) -> tuple[str, Callable[[bytes], Size]]:
         return "PNG", _png_size
     if body[:4] == b"RIFF" and body[8:12] == b"WEBP":
         return "WEBP", _webp_size
-    message = f"the answer is no jpeg, png or webp; it begins with {body[:16]!r}"
+    message = f"it is no jpeg, png or webp: it begins with {_beginning(body)}"
     raise bad_output(message) if _is_of_another_format(body) and not is_text(body) else NoPicture(message)
+
+
+def _beginning(body: bytes) -> str:
+    """The first bytes as people read them: quoted text, or hexadecimal digits."""
+    start = body[:16]
+    return json.dumps(start.decode()) if start.isascii() and is_text(start) else start.hex(" ") or "nothing"
 
 
 def _is_of_another_format(body: bytes) -> bool:

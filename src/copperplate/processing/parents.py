@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from copperplate.access.owners import owner_of
-from copperplate.access.visibility import may_see
+from copperplate.access.visibility import find_visible, may_see
 from copperplate.ledger_answers import Hit
 from copperplate.recipes.kinds import PROCESSED
 from copperplate.source_errors import InvalidParameter, SourceUnknown
@@ -40,8 +40,8 @@ async def find_parent(ledger: _Ledger, name: str, caller: Caller, crop: Crop | N
     Without a rectangle the file is the picture itself: its digest is `Parent.digest`. Raises `SourceUnknown` where
     there is none that this caller may see, `InvalidParameter` for a rectangle outside.
     """
-    kept = await ledger.find_kept(name)
-    if kept is None or not await may_see(ledger, kept.kind, kept.generation_key, caller):
+    kept = await find_visible(ledger, name, caller)
+    if kept is None:
         raise SourceUnknown(_NO_PARENT)
     if crop is None:
         match await ledger.peek(kept.generation_key, kept.key):

@@ -13,7 +13,7 @@ from uuid import uuid4
 
 from copperplate.access.object_tokens import is_upload_of
 from copperplate.access.owners import owner_of
-from copperplate.access.visibility import may_see
+from copperplate.access.visibility import find_visible
 from copperplate.denials import TakenDown
 from copperplate.errors import ObjectMissing
 from copperplate.generation.digests import digest_of
@@ -132,8 +132,8 @@ class Sources:
 
         Raises `SourceUnknown` where there is none that this caller may see, and `TakenDown`.
         """
-        kept = await self._ledger.find_kept(name)
-        if kept is None or not await may_see(self._ledger, kept.kind, kept.generation_key, caller):
+        kept = await find_visible(self._ledger, name, caller)
+        if kept is None:
             raise SourceUnknown(_UNKNOWN)
         match await self._ledger.peek(kept.generation_key, kept.key):
             case Hit(entry=entry) if entry.key == kept.key:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
-from copperplate.model import Needs, PictureFormat
+from copperplate.model import MAX_PICTURE_BYTES, Needs, PictureFormat
 from copperplate.recipes import provider_input
 from copperplate.recipes.processed import KIND
 
@@ -77,7 +77,7 @@ IMAGE: Final = KindSpec(
     bucket="generated-images",
     is_public=True,
     is_own_original=False,
-    max_bytes=32 * 1024 * 1024,
+    max_bytes=MAX_PICTURE_BYTES,
     retention=timedelta(days=30),
     provider="fal",
     model_variable="COPPERPLATE_IMAGE_MODEL",
@@ -114,7 +114,7 @@ PROCESSED: Final = KindSpec(
     is_own_original=True,
     is_kept_as_made=True,
     has_inputs=True,
-    max_bytes=32 * 1024 * 1024,
+    max_bytes=MAX_PICTURE_BYTES,
     retention=timedelta(days=30),
     # Upscaling takes a minute where a model is cold.
     wait_factor=2,

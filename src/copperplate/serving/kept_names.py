@@ -29,7 +29,8 @@ class _Ledger(Ledger, KeptPictures, Protocol):
 
 async def find_kept(ledger: _Ledger, name: str) -> KeptPicture:
     """The picture of that name. Raises `NotFound`, `TakenDown` for a key of what was taken down, `Unavailable`."""
-    _require_name(name)
+    if not is_name(name):
+        raise NotFound(_WHAT_IS_ONE)
     kept = await ledger.find_kept(name)
     if kept is None and KEY.fullmatch(name) and isinstance(await ledger.peek(name, name), Gone):
         raise TakenDown
@@ -43,9 +44,9 @@ def not_kept() -> NotFound:
     return NotFound("No picture of this id is kept. Pictures are made at /1024x1024.jpg?text=..., never here.")
 
 
-def _require_name(name: str) -> None:
-    if KEY.fullmatch(name):
-        return
-    found = _OBJECT.fullmatch(name)
-    if found is None or (found[1] is not None and found[1] not in BUCKETS):
-        raise NotFound(_WHAT_IS_ONE)
+def is_name(text: str) -> bool:
+    """Whether this can be the name of a kept picture."""
+    if KEY.fullmatch(text):
+        return True
+    found = _OBJECT.fullmatch(text)
+    return found is not None and (found[1] is None or found[1] in BUCKETS)

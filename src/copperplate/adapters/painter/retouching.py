@@ -11,7 +11,7 @@ from PIL.Image import Resampling
 from copperplate.adapters.painter.cutouts import cut_out
 from copperplate.imaging.blankness import is_blank
 from copperplate.imaging.colours import eight_bit
-from copperplate.model import Size
+from copperplate.model import MAX_PICTURE_BYTES, Size
 from copperplate.processing_models import SCALE, scaled
 from copperplate.source_pictures import Operation
 
@@ -21,8 +21,6 @@ if TYPE_CHECKING:
 _FORMATS: Final = ("JPEG", "PNG", "WEBP")
 # Pinned, as for what the painter draws.
 _COMPRESS_LEVEL: Final = 4
-# As many bytes as an original may have.
-MAX_RESULT_BYTES: Final = 32 * 1024 * 1024
 # The blur that a picture is sharpened against, in px for each side of so many px.
 _SIDE_A_RADIUS_PX: Final = 512
 
@@ -41,8 +39,8 @@ def process(operation: Operation, body: bytes, values: Mapping[str, str]) -> byt
         raise NothingToSee(_EMPTY[operation])
     target = BytesIO()
     result.save(target, "PNG", compress_level=_COMPRESS_LEVEL)
-    if target.tell() > MAX_RESULT_BYTES:
-        raise NothingToSee(f"The result has more than {MAX_RESULT_BYTES:,} bytes. Send a smaller picture.")
+    if target.tell() > MAX_PICTURE_BYTES:
+        raise NothingToSee(f"The result has more than {MAX_PICTURE_BYTES:,} bytes. Send a smaller picture.")
     return target.getvalue()
 
 
