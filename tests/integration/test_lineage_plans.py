@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from copperplate.local.cluster import Cluster
 
-ROOTS, OLD = 4_000, 1_000
+ROOTS, OLD = 6_000, 300
 NAME = "many_pictures"
 ALICE = "00000000-0000-4000-8000-00000000a11c"
 # Of each root g: a crop s that somebody brought, the result p of it, and q of p's own bytes. `key('g1')` names one.
