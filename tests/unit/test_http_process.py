@@ -271,7 +271,7 @@ async def test_json_names_what_is_not_known_here(client: httpx.AsyncClient) -> N
 
 
 async def test_a_parameter_said_in_the_form_and_in_the_query_is_refused(client: httpx.AsyncClient) -> None:
-    assert is_problem(await send_form(client, {"scale": "2"}, path=f"{UP}?scale=3"), 400, "invalid_query")
+    assert is_problem(await send_form(client, {"scale": "2"}, path=f"{UP}?scale=3"), 400, "invalid_parameter")
 
 
 async def test_a_crop_names_its_parent_and_the_rectangle(client: httpx.AsyncClient) -> None:

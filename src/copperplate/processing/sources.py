@@ -22,7 +22,7 @@ from copperplate.model import CleanPicture, InputPicture, PictureFormat, Size
 from copperplate.processing.fetches import Fetches
 from copperplate.processing.parents import check_parent, find_parent, visible_ancestors
 from copperplate.recipes.kinds import KINDS, PROCESSED
-from copperplate.recipes.objects import object_path
+from copperplate.recipes.objects import KEY, object_path
 from copperplate.recipes.processed import source_of, with_source
 from copperplate.source_errors import SourceNotFetched, SourceUnknown
 from copperplate.source_pictures import KeptInput, Parent, SourcePicture
@@ -106,7 +106,7 @@ class Sources:
         digest, owner = await digest_of(body), owner_of(caller)
         known = await self._ledger.find_source(digest, owner=owner)
         if known is not None:
-            picture = await self._with_parent(known.picture, known.picture.parent or parent)
+            picture = await self._with_parent(known.picture, parent)
             return self._source(picture, owner, known, _in_memory(partial(self._cleaner.clean, body)))
         if not may_decode:
             raise SourceUnknown(_UNKNOWN)
@@ -132,6 +132,9 @@ class Sources:
         """
         kept = await find_visible(self._ledger, name, caller)
         if kept is None:
+            # A tombstone says of which key it is to everybody.
+            if KEY.fullmatch(name) and isinstance(await self._ledger.peek(name, name), Gone):
+                raise TakenDown
             raise SourceUnknown(_UNKNOWN)
         match await self._ledger.peek(kept.generation_key, kept.key):
             case Hit(entry=entry) if entry.key == kept.key:
@@ -193,10 +196,11 @@ class Sources:
         return with_source(request, await self.of_wish(source_of(request.recipe)))
 
     async def _with_parent(self, picture: SourcePicture, parent: Parent | None) -> SourcePicture:
+        """What is declared is checked, whether it is new or not; the first that was declared stands."""
         if parent is None or parent == picture.parent:
             return picture
         await check_parent(self._ledger, parent, picture)
-        return replace(picture, parent=parent)
+        return picture if picture.parent is not None else replace(picture, parent=parent)
 
     def _source(
         self, picture: SourcePicture, owner: str | None, known: KnownSource | None, content: _Content
