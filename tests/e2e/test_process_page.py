@@ -170,6 +170,9 @@ def test_a_crop_has_no_hash_until_the_next_step_and_is_another_picture(page: Pag
         ("waitForText", "New:"),
         ("outline",),
         ("fill", "Width", "100"),
+        ("fill", "Height", "1.5"),
+        ("press", "Crop"),
+        ("waitForText", "Failed: the rectangle has whole pixels, and sides of at least 16."),
         ("fill", "Height", "80"),
         ("press", "Crop"),
         ("waitForText", "Cropped."),
@@ -181,7 +184,7 @@ def test_a_crop_has_no_hash_until_the_next_step_and_is_another_picture(page: Pag
         ("waitForText", "Made for you."),
         ("texts", "listitem"),
     )
-    whole, cropped, hashed = (seen[step] for step in (2, 7, 10))
+    whole, cropped, hashed = (seen[step] for step in (2, 10, 13))
     assert "sha256 null" in without_marks(cropped)
     hashes = [HASHED.findall(without_marks(outline)) for outline in (whole, hashed)]
     assert hashes[0] == [hashlib.sha256(file.read_bytes()).hexdigest()]
@@ -200,15 +203,21 @@ def test_what_is_not_taken_is_told_before_anything_is_sent(page: Page, tmp_path:
     with (tmp_path / "large.png").open("wb") as sparse:
         sparse.truncate(33_554_433)
     seen = page.visit(
+        ("bring", CHOOSE, str(large(tmp_path / "chosen.png"))),
+        ("waitForText", "New:"),
         ("bring", CHOOSE, str(tmp_path / "notes.pdf")),
         ("waitForText", "notes.pdf is not taken"),
         ("statuses",),
+        ("outline",),
         ("bring", CHOOSE, str(tmp_path / "large.png")),
         ("waitForText", "large.png has"),
         ("statuses",),
     )
-    assert seen[2] == ["Failed: notes.pdf is not taken. Send a JPEG, PNG, WebP, AVIF or GIF."]
-    assert seen[5] == ["Failed: large.png has 33.6 MB. At most 33.6 MB are taken."]
+    assert seen[4] == ["Failed: notes.pdf is not taken. Send a JPEG, PNG, WebP, AVIF or GIF."]
+    # What was chosen before is not what would be sent.
+    assert 'button "Choose a picture first" [disabled]' in seen[5]
+    assert "sha256" not in seen[5]
+    assert seen[8] == ["Failed: large.png has 33.6 MB. At most 33.6 MB are taken."]
     assert page.posts() == []
 
 
@@ -240,9 +249,15 @@ def test_a_caller_without_a_name_is_shown_what_they_bring(page: Page, file: Path
         ("press", UPSCALE),
         ("waitForText", "Known. It was made before, and nothing was paid."),
         ("texts", "listitem"),
+        ("press", "Go on with the result"),
+        ("waitForText", "New:"),
+        ("press", UPSCALE),
+        ("waitForText", "Made for you."),
+        ("texts", "listitem"),
     )
-    assert seen[-1][-1] == "Upscaled, 480 × 320, kept there"
-    assert page.posts() == ["generated", "hit"]
+    assert seen[8][-1] == "Upscaled, 480 × 320, kept there"
+    assert seen[-1][-1] == "Upscaled, 960 × 640, kept there"
+    assert page.posts() == ["generated", "hit", "generated"]
 
 
 def test_page_works_by_keyboard(page: Page, file: Path) -> None:

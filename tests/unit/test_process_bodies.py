@@ -13,7 +13,7 @@ from copperplate.http import process_bodies, uploads
 from copperplate.http.app import create_app
 from copperplate.http.multipart_forms import MAX_FIELD_BYTES, MAX_OTHER_BYTES, MAX_PARTS, MultipartForm
 from tests.support.memory_services import memory_services
-from tests.unit.test_http_process import PICTURE, PNG, UP, client_of, is_problem
+from tests.support.processing_http import PICTURE, PNG, UP, client_of, is_problem
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
