@@ -190,12 +190,12 @@ async def test_what_costs_nothing_at_the_provider_costs_no_credits() -> None:
             environ={"SUPABASE_JWT_SECRET": SECRET, "COPPERPLATE_PROCESS_CREDITS": "upscale=2"},
         )
         async with client_of(services) as client:
-            [credits] = [
+            [price] = [
                 each["credits"]
                 for each in (await client.get("/api/process")).json()["operations"]
                 if each["operation"] == "upscale"
             ]
-            assert credits == (2 if is_billable else 0)
+            assert price == (2 if is_billable else 0)
             answer = await send(client, UP, **of(ALICE))  # who has none
             assert answer.status_code == (402 if is_billable else 200)
         await services.request_meter.close()
