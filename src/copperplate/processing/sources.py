@@ -106,7 +106,9 @@ class Sources:
         digest, owner = await digest_of(body), owner_of(caller)
         known = await self._ledger.find_source(digest, owner=owner)
         if known is not None:
-            picture = await self._with_parent(known.picture, known.picture.parent or parent)
+            # Of bytes that others had, too, nobody may say that they are cropped from a picture of theirs.
+            is_believed = parent is not None and (parent.crop is None or known.is_owned_alone)
+            picture = await self._with_parent(known.picture, known.picture.parent or (parent if is_believed else None))
             return self._source(picture, owner, known, _in_memory(partial(self._cleaner.clean, body)))
         if not may_decode:
             raise SourceUnknown(_UNKNOWN)
@@ -140,15 +142,16 @@ class Sources:
                 raise TakenDown
             case _:
                 raise SourceUnknown(_UNKNOWN)
+        owner = owner_of(caller)
+        known = await self._ledger.find_source(entry.digest, owner=owner)
+        noted = None if known is None else known.picture.parent
         picture = SourcePicture(
             digest=entry.digest,
             format=entry.format,
             size=Size(width=entry.width, height=entry.height),
             size_bytes=entry.size_bytes,
-            parent=Parent(generation_key=kept.generation_key),
+            parent=noted or Parent(generation_key=kept.generation_key),
         )
-        owner = owner_of(caller)
-        known = await self._ledger.find_source(entry.digest, owner=owner)
         return self._source(picture, owner, known, self._kept_entry(entry))
 
     async def parent_of(self, name: str, caller: Caller, crop: Crop | None = None) -> Parent:
@@ -228,14 +231,18 @@ class Sources:
         return InputPicture(digest=picture.digest, size=picture.size, read=content.read, address=content.address)
 
     async def _keep(self, picture: SourcePicture, owner: str | None, content: _Content) -> None:
-        kept = (await self._ledger.note_source(picture, owner=owner)).kept_input
+        known = await self._ledger.note_source(picture, owner=owner)
+        if known.is_taken_down:
+            raise TakenDown
+        kept = known.kept_input
         if kept is None or not await self.store.exists(kept.path):
             clean = await content.read()
             digest = await digest_of(clean.body)
             path = object_path(self._clock.now(), digest, picture.digest, uuid4().hex, clean.format)
             kept = KeptInput(path=path, digest=digest, format=clean.format)
             await self.store.put(path, clean.body, media_type=clean.format.media_type)
-            await self._ledger.keep_input(picture.digest, kept)
+            if not await self._ledger.keep_input(picture.digest, kept):
+                raise TakenDown
         # Nobody waits for what is promised: its bytes are not held in memory until it is made.
         content.move_to(self._kept_input(kept, picture))
 
