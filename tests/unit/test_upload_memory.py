@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     import httpx
 
+    from copperplate.model import CleanPicture
     from tests.support.memory_services import MemoryServices
 
 PEOPLE = 100
@@ -70,8 +71,12 @@ async def held_after(services: MemoryServices) -> int:
 async def test_a_crowd_with_one_file_costs_one_decoding_one_copy_in_memory_and_one_in_the_store(
     services: MemoryServices, client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch, preference: dict[str, str]
 ) -> None:
-    store, put = services.processed_store, services.processed_store.put
+    store, put, clean = services.processed_store, services.processed_store.put, services.cleaner.clean
     puts: list[str] = []
+
+    async def slow_clean(body: bytes) -> CleanPicture:
+        await asyncio.sleep(0.05)
+        return await clean(body)
 
     async def slow_put(path: str, body: bytes, *, media_type: str) -> None:
         puts.append(path)
@@ -79,6 +84,7 @@ async def test_a_crowd_with_one_file_costs_one_decoding_one_copy_in_memory_and_o
         await put(path, body, media_type=media_type)
 
     monkeypatch.setattr(store, "put", slow_put)
+    monkeypatch.setattr(services.cleaner, "clean", slow_clean)
     budget = services.processing.sources.budget = UploadBudget(max_held_bytes=5 * len(BIG))
     asked = [asyncio.create_task(send(client, UP, BIG, **preference)) for _ in range(PEOPLE)]
     if not preference:
@@ -195,11 +201,17 @@ async def test_who_finds_no_room_is_sent_away_after_a_while(monkeypatch: pytest.
 async def test_waiting_for_room_is_no_slowness_of_who_sends(
     services: MemoryServices, client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("copperplate.http.process_bodies.READ_SECONDS", 0.1)
+    monkeypatch.setattr("copperplate.http.process_bodies.READ_SECONDS", 0.2)
     budget = services.processing.sources.budget = UploadBudget(max_held_bytes=100)
     held = [await budget.hold(bytes(90))]
     processor_of(services).gate.set()
-    asking = asyncio.create_task(client.post(UP, content=b"x" * 20, headers=PNG))
+
+    async def body() -> AsyncIterator[bytes]:
+        yield b"x" * 10
+        await asyncio.sleep(0.01)
+        yield b"x" * 10
+
+    asking = asyncio.create_task(client.post(UP, content=body(), headers=PNG))
     await asyncio.sleep(0.3)
     assert not asking.done()
     held.clear()
