@@ -207,7 +207,7 @@ async def test_waiting_for_room_is_no_slowness_of_who_sends(
     processor_of(services).gate.set()
 
     async def body() -> AsyncIterator[bytes]:
-        yield b"x" * 10
+        yield b"x" * 20
         await asyncio.sleep(0.01)
         yield b"x" * 10
 
