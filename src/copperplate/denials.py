@@ -21,6 +21,7 @@ CopperplateError
 ├── TooManyStreamsOfAddress   this address follows as many streams as one may; 429
 ├── TooManyFetches            the process fetches as many pictures as it may; 503
 ├── TooManyFetchesOfCaller    this caller has as many pictures fetched as one may; 429
+├── TooManyUploadsOfCaller    this caller was offered as many direct uploads as one may be; 429
 ├── TooManyWrongKeys          this address sent too many wrong API keys; 429
 ├── TooManyOpenWishes         this caller has as many pictures promised as one may; 429
 ├── TakenDown                 the owner took the picture down; 410
@@ -250,6 +251,16 @@ class TooManyFetchesOfCaller(
 
     def __init__(self, most: int) -> None:
         super().__init__(f"{most} pictures are being fetched for you. Send the file itself, or this after Retry-After.")
+
+
+class TooManyUploadsOfCaller(
+    CopperplateError, code="too_many_uploads_of_caller", status=429, title="Too many direct uploads for one caller"
+):
+    """This process offered this caller as many direct uploads as one may be offered within ten minutes."""
+
+    def __init__(self, most: int, retry_after_seconds: int) -> None:
+        super().__init__(f"You were offered {most} uploads. Process them, or ask for another one after Retry-After.")
+        self.retry_after_seconds = retry_after_seconds
 
 
 _MESSAGES: Final[Mapping[RefusalReason, str]] = {

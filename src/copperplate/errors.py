@@ -298,13 +298,15 @@ class ProviderFailed(Signal):
     `Retry-After` of the provider, already bounded. The message goes to the ledger, never to a caller or a log.
     `usage` is the bill that was reported for an unusable picture. `full_text` is all that the
     service said, of which the message may show a part; where that repeats the prompt, an operator reads `discreet`.
-    `of_model` is True where the service refuses the model that was named, and may take another.
+    `of_model` is True where the service refuses the model that was named, and may take another; `of_input` where it
+    could not load the picture to work on.
     """
 
     usage: Mapping[str, int] = MappingProxyType({})
     full_text: str = ""
     discreet: str = ""
     of_model: bool = False
+    of_input: bool = False
 
     def __init__(
         self,

@@ -120,6 +120,8 @@ def _whole_blocks(px: int) -> int:
 
 
 def _plain(number: Decimal) -> str:
-    """Without an exponent and without zeros that say nothing."""
+    """Without an exponent and without zeros that say nothing; zero has no sign."""
+    if not number:
+        return "0"
     text = f"{number:f}"
-    return (text.rstrip("0").rstrip(".") if "." in text else text) or "0"
+    return text.rstrip("0").rstrip(".") if "." in text else text

@@ -25,6 +25,8 @@ begin
         coalesce(array_agg(distinct s.spelled order by s.spelled) filter (where s.is_setting), '{}'),
         count(distinct s.spelled) = count(distinct substring(s.spelled from '^([a-z][a-z0-9_]*)=[ -~]*$'))
         and bool_or(s.spelled is null) is not true
+        -- Zero has one spelling, as in Python.
+        and bool_or(s.spelled ~ '=-[0.]+$') is not true
     into v_parameters, v_settings, v_is_good
     from (
         select p.spelled collate "C" as spelled, false as is_setting from unnest(p_parameters) as p (spelled)
@@ -41,7 +43,7 @@ begin
             message = 'This names no processed picture.',
             hint = 'A source is a SHA-256 in 64 hexadecimal digits, an operation remove-background, upscale or '
                 || 'face-detail, a model''s name 1 to 200 ASCII characters without spaces; parameters and settings are '
-                || 'name=value, and name nothing twice. See docs/keys.md.';
+                || 'name=value, in one spelling (0, never -0), and name nothing twice. See docs/keys.md.';
     end if;
     return public.cache_key(jsonb_build_object(
         'v', 1, 'kind', 'processed', 'source', translate(p_source, 'ABCDEF', 'abcdef'), 'operation', p_operation,

@@ -74,6 +74,7 @@ def all_errors() -> list[CopperplateError]:
         denials.AddressNeedsName(),
         denials.TooManyFetches(),
         denials.TooManyFetchesOfCaller(2),
+        denials.TooManyUploadsOfCaller(20, 600),
         denials.WarmingNeedsKey(),
         denials.MemojiNeedsSignIn(),
         denials.NotOwner(),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import io
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import httpx
 import pytest
@@ -92,7 +92,7 @@ def test_a_result_that_storage_lost_is_made_anew_once_for_whoever_has_the_bytes(
     body, key = picture(), asyncio.run(key_of(owner_url))
     digest = hashlib.sha256(body).hexdigest()
     with httpx.Client(base_url=server.url, headers={"X-API-Key": key}, timeout=60) as client:
-        sent = {"content": body, "headers": {"content-type": "image/jpeg"}}
+        sent: dict[str, Any] = {"content": body, "headers": {"content-type": "image/jpeg"}}
         first = client.post("/api/process/upscale", **sent).json()
         assert client.get(f"/api/process/upscale/{digest}").json()["key"] == first["key"]
         storage_state_of_project.buckets[PROCESSED.bucket].objects.clear()

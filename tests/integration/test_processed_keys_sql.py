@@ -103,6 +103,8 @@ def test_the_example_in_the_documentation_is_its_key(owner: psycopg.Connection[A
         {"p_parameters": ["scale"]},
         {"p_parameters": [None]},
         {"p_parameters": ["Scale=2"]},
+        {"p_parameters": ["fidelity=-0"]},
+        {"p_parameters": ["fidelity=-0.0"]},
         {"p_settings": ["scale=3"]},
         {"p_settings": ["=3"]},
     ],

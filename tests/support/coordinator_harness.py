@@ -55,7 +55,7 @@ class ScriptedProvider:
     inputs: list[Sequence[InputPicture]] = field(default_factory=list)
     prepared: int = 0
 
-    async def prepare(self, inputs: Sequence[InputPicture]) -> None:
+    async def prepare(self, recipe: Mapping[str, CanonicalValue], inputs: Sequence[InputPicture]) -> None:
         self.prepared += 1
 
     def settings(self, model: str) -> tuple[str, ...]:

@@ -7,10 +7,12 @@ from dataclasses import dataclass, field
 from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
+import pytest
 from PIL import Image
 
 from copperplate.adapters.fal.processing import FalProcessing
 from copperplate.adapters.system_clock import SystemClock
+from copperplate.errors import ProviderFailed
 from copperplate.model import CleanPicture, InputPicture, PictureFormat, Size
 from copperplate.recipes.processed import processed_recipe, processed_request
 from tests.support.provider_harness import KEY
@@ -18,6 +20,7 @@ from tests.support.provider_harness import KEY
 if TYPE_CHECKING:
     from copperplate.model import PictureRequest
     from copperplate.ports import ProcessingProvider
+    from tests.standin.server import Standin
 
 
 def processing_at(url: str, **options: Any) -> FalProcessing:
@@ -69,3 +72,22 @@ class Brought:
         (described,) = (each for each in provider.operations if each.name == model)
         source = self.input
         return processed_request(processed_recipe(source.digest, described, given), source)
+
+
+async def made(fal: FalProcessing, brought: Brought, model: str, **given: str) -> Image.Image:
+    """What comes back, opened."""
+    request = brought.request(fal, model, **given)
+    job = await fal.submit(request.recipe, request.inputs)
+    return Image.open(BytesIO((await fal.collect(job)).body))
+
+
+async def failure_of(fal: FalProcessing, brought: Brought, model: str) -> ProviderFailed:
+    """Why nothing comes back."""
+    with pytest.raises(ProviderFailed) as failed:
+        await made(fal, brought, model)
+    return failed.value
+
+
+def submits(standin: Standin) -> int:
+    """How often fal was asked for a picture."""
+    return sum(count for name, count in standin.scenario_log.posts.items() if name.startswith("fal-ai/"))

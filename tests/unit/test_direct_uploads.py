@@ -20,6 +20,7 @@ from copperplate.api_keys import ApiKey, Scope
 from copperplate.http.app import create_app
 from copperplate.model import UploadAddress
 from copperplate.operations.cleanup import clean
+from copperplate.processing.upload_offers import MAX_OFFERS, WITHIN_SECONDS, UploadOffers
 from copperplate.recipes.kinds import PROCESSED
 from copperplate.source_errors import SourceUnknown
 from tests.support.api_keys import keep_key
@@ -127,6 +128,29 @@ async def test_a_wish_that_cannot_be_met_names_what_is_wrong(
 ) -> None:
     answer = await client.post(ADDRESS, json=WISH | changed, headers=await credentials(services, "key"))
     assert (answer.status_code, answer.json()["code"]) == (status, code)
+
+
+async def test_one_caller_is_offered_so_many_uploads_and_another_one_for_each_that_was_long_ago(
+    services: MemoryServices, client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mine, others = [await credentials(services, "key") for _ in range(2)]
+    clock = FakeClock()
+
+    async def ask(headers: dict[str, str], **changed: str) -> httpx.Response:
+        return await client.post(ADDRESS, json=WISH | changed, headers=headers)
+
+    monkeypatch.setattr(UploadOffers, "_now", lambda _: clock.monotonic())
+    assert (await ask(mine, content_type="text/html")).status_code == 415  # what is not offered does not count
+    for number in range(MAX_OFFERS):
+        await clock.advance(60 if number == 1 else 0)
+        assert (await ask(mine)).status_code == 200
+    for _ in range(2):
+        answer = await ask(mine)
+        assert (answer.status_code, answer.json()["code"]) == (429, "too_many_uploads_of_caller")
+        assert answer.headers["retry-after"] == f"{WITHIN_SECONDS - 60:.0f}"
+    assert (await ask(others)).status_code == 200
+    await clock.advance(WITHIN_SECONDS - 60)
+    assert [(await ask(mine)).status_code for _ in range(2)] == [200, 429]
 
 
 async def test_a_gif_may_be_uploaded(services: MemoryServices, client: httpx.AsyncClient) -> None:

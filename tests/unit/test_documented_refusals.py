@@ -44,6 +44,7 @@ OF_OTHER_ROUTES = {
     *("invalid_batch", "invalid_items", "batch_needs_name", "not_owner", "warming_needs_key"),
     *("invalid_event_token", "too_many_streams", "too_many_streams_of_address"),
     *("upload_needs_name", "address_needs_name", "too_many_fetches", "too_many_fetches_of_caller"),
+    "too_many_uploads_of_caller",
 }
 REFUSED = [each for each in ANSWERED if each.__module__ == denials.__name__ and each.code not in OF_OTHER_ROUTES]
 

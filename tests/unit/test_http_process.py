@@ -1,57 +1,33 @@
-"""`POST /api/process/{operation}`: what is brought, in which form, what is answered, and what it costs."""
+"""`POST /api/process/{operation}`: a file that is brought, in which form, and what is answered."""
 
 from __future__ import annotations
 
-import asyncio
-import hashlib
 import logging
-from typing import TYPE_CHECKING, Any, NamedTuple
-from uuid import UUID
+from typing import TYPE_CHECKING, Any
 
-import httpx
 import pytest
 
-from copperplate.adapters.supabase.users import LOCAL_ISSUER
-from copperplate.adapters.system_clock import SystemClock
-from copperplate.api_keys import Scope
-from copperplate.errors import ProviderFailed
-from copperplate.failure_classes import FailureClass
-from copperplate.http.app import create_app
-from copperplate.processing.fetches import Fetches
-from tests.support.api_keys import keep_key
 from tests.support.memory_services import MemoryServices, memory_services
-from tests.support.processing import UPSCALE, GatedProcessor
-from tests.support.tokens import Tokens
+from tests.support.processing import UPSCALE
+from tests.support.processing_http import (
+    CUT,
+    FACE,
+    HASH,
+    PICTURE,
+    PNG,
+    SECRET,
+    UP,
+    WANT_PICTURE,
+    client_of,
+    is_problem,
+    send,
+    send_form,
+)
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-SECRET = "a secret of at least thirty-two characters"
-ALICE, BOB = UUID(int=0xA11CE), UUID(int=0xB0B)
-PICTURE = b"\x89PNG\r\n\x1a\n a picture"
-HASH = hashlib.sha256(PICTURE).hexdigest()
-UP, CUT, FACE = "/api/process/upscale", "/api/process/remove-background", "/api/process/face-detail"
-PNG = {"content-type": "image/png"}
-WANT_PICTURE = {"accept": "image/*"}
-EARLY = {"prefer": "respond-async"}
-
-
-def of(user: UUID, *, is_anonymous: bool = False) -> dict[str, str]:
-    """The header of a signed-in person."""
-    made = Tokens(LOCAL_ISSUER, SystemClock().now()).hs(
-        secret=SECRET.encode(), sub=str(user), is_anonymous=is_anonymous
-    )
-    return {"authorization": f"Bearer {made}"}
-
-
-def is_problem(answer: httpx.Response, status: int, code: str) -> bool:
-    is_fresh = answer.headers["cache-control"] == "no-store" and "etag" not in answer.headers
-    return is_fresh and (answer.status_code, answer.json()["code"]) == (status, code)
-
-
-def client_of(services: MemoryServices) -> httpx.AsyncClient:
-    transport = httpx.ASGITransport(create_app(services=services))
-    return httpx.AsyncClient(transport=transport, base_url="http://pictures.test")
+    import httpx
 
 
 @pytest.fixture
@@ -65,37 +41,6 @@ async def services() -> AsyncIterator[MemoryServices]:
 async def client(services: MemoryServices) -> AsyncIterator[httpx.AsyncClient]:
     async with client_of(services) as client:
         yield client
-
-
-class Gated(NamedTuple):
-    """An application whose provider makes nothing until its gate is opened."""
-
-    client: httpx.AsyncClient
-    processor: GatedProcessor
-    services: MemoryServices
-
-
-@pytest.fixture
-async def gated() -> AsyncIterator[Gated]:
-    processor = GatedProcessor()
-    services = memory_services(processor=processor, environ={"SUPABASE_JWT_SECRET": SECRET})
-    async with client_of(services) as client:
-        yield Gated(client, processor, services)
-    processor.gate.set()
-    await services.shut_down(within_seconds=5)
-    await services.request_meter.close()
-
-
-async def send(client: httpx.AsyncClient, path: str = UP, body: bytes = PICTURE, /, **headers: str) -> httpx.Response:
-    """The bytes alone."""
-    sent = {name.replace("_", "-"): value for name, value in headers.items()}
-    return await client.post(path, content=body, headers={**PNG, **sent})
-
-
-async def send_form(
-    client: httpx.AsyncClient, fields: dict[str, str], *, name: str = "photo.png", path: str = UP
-) -> httpx.Response:
-    return await client.post(path, files={"file": (name, PICTURE, "image/png")}, data=fields)
 
 
 async def test_a_file_is_processed_and_the_answer_says_where_the_result_is(
@@ -225,96 +170,8 @@ async def test_json_is_answered_unless_a_picture_is_preferred(
     assert answer.headers["content-type"] == ("image/png" if is_picture else "application/json")
 
 
-async def test_a_kept_picture_is_processed_by_its_key_and_is_the_parent(
-    client: httpx.AsyncClient, services: MemoryServices
-) -> None:
-    first = (await send(client, CUT, **of(ALICE))).json()
-    second = (await client.post(UP, json={"source": first["key"], "scale": 2}, headers=of(ALICE))).json()
-    assert (second["parent"], second["parameters"], second["cached"]) == (first["key"], {"scale": "2"}, False)
-    stored = (await client.get(first["url"])).content
-    assert second["image_hash"] == hashlib.sha256(stored).hexdigest()
-    again = (await send(client, UP, stored)).json()  # the same bytes, sent
-    assert (again["cached"], again["key"]) == (True, second["key"])
-    assert services.cleaner.cleaned == [PICTURE]
-
-
-async def test_a_key_is_no_password(client: httpx.AsyncClient) -> None:
-    key = (await send(client, CUT, **of(ALICE))).json()["key"]
-    for headers in ({}, of(BOB), of(ALICE, is_anonymous=True)):
-        answer = await client.post(UP, json={"source": key}, headers=headers)
-        assert is_problem(answer, 404, "source_unknown")
-
-
-@pytest.mark.parametrize(
-    ("body", "code"),
-    [
-        ({}, "invalid_body"),
-        ({"source": "0" * 64, "url": "https://a.test/b.png"}, "invalid_body"),
-        ({"source": 7}, "invalid_body"),
-        ({"source": "0" * 64, "scale": [2]}, "invalid_body"),
-        ({"source": "0" * 64, "scale": True}, "invalid_body"),
-        ({"source": "0" * 64, "scal": 2}, "unknown_parameter"),
-        ({"source": "0" * 64, "crop": "0,0,8,8"}, "unknown_parameter"),
-        ({"source": "0" * 64, "scale": 9}, "invalid_parameter"),
-        ({"url": "https://a.test/b.png"}, "source_not_fetched"),
-    ],
-)
-async def test_json_that_names_no_one_picture_is_refused(
-    client: httpx.AsyncClient, body: dict[str, Any], code: str
-) -> None:
-    assert is_problem(await client.post(UP, json=body, headers=of(ALICE)), 400, code)
-
-
-async def test_json_names_what_is_not_known_here(client: httpx.AsyncClient) -> None:
-    assert is_problem(await client.post(UP, json={"source": "0" * 64}), 404, "source_unknown")
-    assert is_problem(await client.post(UP, json={"upload": "2026/11/x.png"}), 404, "source_unknown")
-
-
 async def test_a_parameter_said_in_the_form_and_in_the_query_is_refused(client: httpx.AsyncClient) -> None:
     assert is_problem(await send_form(client, {"scale": "2"}, path=f"{UP}?scale=3"), 400, "invalid_query")
-
-
-async def test_a_crop_names_its_parent_and_the_rectangle(client: httpx.AsyncClient) -> None:
-    parent = (await send(client, UP, **of(ALICE))).json()["key"]
-    path = f"{UP}?parent={parent}&crop=4,4,64,64"
-    told = (await send(client, path, PICTURE + b" cut", **of(ALICE))).json()
-    assert (told["parent"], told["crop"]) == (parent, {"left": 4, "top": 4, "width": 64, "height": 64})
-    [ancestor] = told["lineage"]
-    assert (ancestor["key"], ancestor["operation"], ancestor["parent"]) == (parent, "upscale", None)
-    outside = await send(client, f"{UP}?parent={parent}&crop=100,0,64,64", PICTURE + b" other", **of(ALICE))
-    assert is_problem(outside, 400, "invalid_parameter")
-    stranger = await send(client, f"{UP}?parent={parent}", PICTURE + b" third")
-    assert is_problem(stranger, 404, "source_unknown")
-
-
-async def test_a_parent_is_declared_within_bounds(client: httpx.AsyncClient) -> None:
-    """The rectangle has the file's size, a file without one is the parent itself, and no file is its own ancestor."""
-    parent = (await send(client, UP, **of(ALICE))).json()["key"]
-    for query, body in (
-        (f"parent={parent}&crop=4,4,62,64", PICTURE + b" small"),
-        (f"parent={parent}", PICTURE + b" whole"),
-        (f"parent={parent}&crop=4,4,64,64", PICTURE),
-    ):
-        refused = await send(client, f"{CUT}?{query}", body, **of(ALICE))
-        assert is_problem(refused, 400, "invalid_parameter")
-    rounded = await send(client, f"{CUT}?parent={parent}&crop=4,4,63,65", PICTURE + b" rounded", **of(ALICE))
-    assert rounded.json()["parent"] == parent
-
-
-async def test_nobody_is_told_of_a_parent_that_they_may_not_see(client: httpx.AsyncClient) -> None:
-    parent = (await send(client, UP, **of(ALICE))).json()["key"]
-    cut = PICTURE + b" cut"
-    assert (await send(client, f"{UP}?parent={parent}&crop=4,4,64,64", cut, **of(ALICE))).json()["parent"] == parent
-    told = (await send(client, UP, cut, **of(BOB))).json()
-    assert (told["cached"], told["parent"], told["crop"], told["lineage"]) == (True, None, None, [])
-
-
-async def test_a_parent_that_is_declared_with_a_hit_is_noted(client: httpx.AsyncClient) -> None:
-    parent = (await send(client, UP, **of(ALICE))).json()["key"]
-    cut = PICTURE + b" cut"
-    assert (await send(client, UP, cut, **of(ALICE))).json()["parent"] is None
-    await send(client, f"{UP}?parent={parent}&crop=4,4,64,64", cut, **of(ALICE))
-    assert (await send(client, UP, cut, **of(ALICE))).json()["parent"] == parent
 
 
 async def test_another_media_type_is_refused_with_what_to_send(client: httpx.AsyncClient) -> None:
@@ -324,79 +181,6 @@ async def test_another_media_type_is_refused_with_what_to_send(client: httpx.Asy
         assert "multipart/form-data" in answer.json()["detail"]
     packed = await send(client, content_encoding="gzip")
     assert is_problem(packed, 415, "unsupported_media_type")
-
-
-async def test_a_caller_who_need_not_wait_is_told_where_the_result_will_be(gated: Gated) -> None:
-    answer = await send(gated.client, **EARLY, **of(ALICE))
-    told = answer.json()
-    assert (answer.status_code, told["status"], told["image_hash"]) == (202, "generating", HASH)
-    assert answer.headers["location"] == f"/api/generations/{told['key']}"
-    assert answer.headers["preference-applied"] == "respond-async"
-    assert f"/api/generations/{told['key']}/events?token=" in told["events"]
-    gated.processor.gate.set()
-    hit = await send(gated.client)
-    assert (hit.status_code, gated.processor.submits) == (200, 1)
-
-
-async def test_a_wait_that_is_over_is_answered_202(gated: Gated) -> None:
-    answer = await send(gated.client, prefer="wait=0")
-    assert (answer.status_code, answer.headers["preference-applied"]) == (202, "wait=0")
-
-
-async def test_people_who_send_the_same_at_once_have_one_result_made(
-    client: httpx.AsyncClient, services: MemoryServices
-) -> None:
-    answers = await asyncio.gather(*(send(client) for _ in range(20)))
-    assert len({answer.json()["key"] for answer in answers}) == 1
-    assert services.processor.submits == 1
-
-
-async def test_two_operations_on_one_file_do_not_wait_for_each_other() -> None:
-    processor = GatedProcessor(gated=frozenset({"upscale"}))
-    services = memory_services(processor=processor)
-    async with client_of(services) as client:
-        waiting = asyncio.create_task(send(client, UP))
-        await processor.began.wait()
-        assert (await send(client, CUT)).status_code == 200
-        assert not waiting.done()
-        processor.gate.set()
-        assert (await waiting).status_code == 200
-    await services.request_meter.close()
-
-
-async def test_a_caller_who_may_have_nothing_made_costs_a_hash_and_a_look(
-    caplog: pytest.LogCaptureFixture,
-) -> None:
-    services = memory_services(environ={"SUPABASE_JWT_SECRET": SECRET, "COPPERPLATE_ACCESS": "keys"})
-    read_only = {"x-api-key": (await keep_key(services.ledger, Scope.PURGE)).text}
-    async with client_of(services) as client:
-        for body in (PICTURE, b"rubbish"):
-            assert is_problem(await send(client, UP, body), 401, "access_denied")
-            assert is_problem(await send(client, UP, body, **read_only), 403, "missing_scope")
-        for named in ({"upload": "2026/11/x.png"}, {"url": "https://a.test/b.png"}):
-            assert is_problem(await client.post(UP, json=named), 401, "access_denied")
-        assert (services.cleaner.cleaned, services.processor.submits) == ([], 0)
-        assert (services.ledger._sources, services.processed_store._objects) == ({}, {})
-        await send(client, **of(ALICE))
-        hit = await send(client)  # whoever has the bytes has the result
-        assert (hit.status_code, hit.json()["cached"]) == (200, True)
-        assert is_problem(await send(client, f"{UP}?scale=3"), 401, "access_denied")
-        assert len(services.cleaner.cleaned) == 1
-    await services.request_meter.close()
-
-
-async def test_a_failure_is_answered_as_one(client: httpx.AsyncClient, services: MemoryServices) -> None:
-    services.processor.failures = [ProviderFailed(FailureClass.INVALID, "no")]
-    answer = await send(client)
-    assert is_problem(answer, 422, "generation_failed"), answer.text
-
-
-async def test_a_lost_result_is_made_anew_once(client: httpx.AsyncClient, services: MemoryServices) -> None:
-    first = (await send(client)).json()
-    services.processed_store._objects.clear()
-    second = (await send(client)).json()
-    assert (second["key"], second["cached"], services.processor.submits) == (first["key"], False, 2)
-    assert (await send(client)).json()["cached"]
 
 
 async def test_no_line_of_the_log_names_a_file_or_an_address(
@@ -438,21 +222,3 @@ async def test_every_answer_may_be_read_by_any_origin_and_is_kept_by_nobody(clie
     for answer in (missed, made, hit, *known):
         told = {name: answer.headers.get(name) for name in ("access-control-allow-origin", "cache-control")}
         assert told == {"access-control-allow-origin": "*", "cache-control": "no-store"}, answer.request
-
-
-async def test_a_picture_named_by_its_address_is_the_picture_of_its_bytes(
-    client: httpx.AsyncClient, services: MemoryServices
-) -> None:
-    class Web:
-        async def read(self, name: str) -> bytes:
-            assert name == "https://a.test/b.png"
-            return PICTURE
-
-    named = {"url": "https://a.test/b.png"}
-    assert is_problem(await client.post(UP, json=named, headers=of(ALICE)), 400, "source_not_fetched")
-    services.processing.sources._fetches = Fetches(Web())
-    assert is_problem(await client.post(UP, json=named), 401, "unauthorized")
-    assert is_problem(await client.post(UP, json=named, headers=of(BOB, is_anonymous=True)), 403, "address_needs_name")
-    made = await client.post(UP, json=named, headers=of(ALICE))
-    assert (made.status_code, made.json()["image_hash"], made.json()["cached"]) == (200, HASH, False)
-    assert (await send(client)).json()["cached"] is True

@@ -21,10 +21,12 @@ from tests.support.coordinator_harness import CoordinatorHarness
 from tests.support.memory_services import memory_services
 from tests.support.pictures import picture_request
 from tests.support.processing import ScriptedProcessor
-from tests.unit.test_http_process import ALICE, BOB, CUT, SECRET, UP, client_of, of, send
+from tests.support.processing_http import ALICE, BOB, CUT, SECRET, UP, client_of, of, send
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
+
+    from copperplate.model import CanonicalValue
 
 INPUT = InputPicture(digest="0" * 64, size=Size(width=2, height=2), read=AsyncMock(), address=AsyncMock())
 
@@ -36,7 +38,7 @@ class LateReader(ScriptedProcessor):
     began: asyncio.Event = field(default_factory=asyncio.Event)
     may_read: asyncio.Event = field(default_factory=asyncio.Event)
 
-    async def prepare(self, inputs: Sequence[InputPicture]) -> None:
+    async def prepare(self, recipe: Mapping[str, CanonicalValue], inputs: Sequence[InputPicture]) -> None:
         """See `ProcessingProvider.prepare`."""
         if self.submits:
             self.began.set()

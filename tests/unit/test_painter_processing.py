@@ -78,7 +78,7 @@ async def result_of(source: InputPicture, model: ProcessingModel, **given: str) 
     request = processed_request(processed_recipe(source.digest, model, given), source)
     painter, images = PainterProcessing(CountingClock()), PillowImages(threads=1)
     try:
-        await painter.prepare(request.inputs)
+        await painter.prepare(request.recipe, request.inputs)
         made = await painter.submit(request.recipe, request.inputs)
         facts = await images.verify(made.body, covers=request.canvas)
     finally:

@@ -13,7 +13,7 @@ from copperplate.http.multipart_forms import MAX_FIELD_BYTES, MAX_OTHER_BYTES, M
 from copperplate.processing import upload_budget
 from copperplate.processing.upload_budget import UploadBudget
 from tests.support.memory_services import memory_services
-from tests.unit.test_http_process import PICTURE, PNG, UP, client_of, is_problem
+from tests.support.processing_http import PICTURE, PNG, UP, client_of, is_problem
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

@@ -10,7 +10,7 @@ from copperplate.model import Outcome
 from tests.support.api_keys import keep_key
 from tests.support.memory_services import MemoryServices, memory_services
 from tests.support.processing import CUT_OUT, OTHER_UPSCALE, UPSCALE
-from tests.unit.test_http_process import (
+from tests.support.processing_http import (
     ALICE,
     BOB,
     CUT,
@@ -99,6 +99,20 @@ async def test_a_known_file_of_ones_own_is_one_request_without_a_body(
     assert (picture.content, picture.headers["x-cache"]) == (b"picture 1", "HIT")
     assert await hits(services) == 2
     assert services.processor.submits == 1
+
+
+async def test_a_look_that_hands_out_no_result_that_was_asked_for_is_no_hit(
+    client: httpx.AsyncClient, services: MemoryServices
+) -> None:
+    await send(client, UP, **of(ALICE))
+    await send(client, CUT, **of(ALICE))
+    assert (await client.get(KNOWN, headers=of(ALICE))).json()["urls"]["upscaled"]
+    for path in (KNOWN, RESULT):
+        assert (await client.head(path, headers=of(ALICE))).status_code == 200
+    assert await hits(services) == 0
+    for _ in range(2):
+        assert (await client.get(RESULT, headers=of(ALICE))).json()["url"]
+    assert await hits(services) == 2
 
 
 async def test_one_result_is_told_to_strangers_without_its_address(

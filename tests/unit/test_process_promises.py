@@ -14,7 +14,7 @@ from copperplate.failure_classes import FailureClass
 from tests.support.api_keys import keep_key
 from tests.support.memory_services import MemoryServices, memory_services
 from tests.support.processing import GatedProcessor
-from tests.unit.test_http_process import (
+from tests.support.processing_http import (
     ALICE,
     BOB,
     FACE,

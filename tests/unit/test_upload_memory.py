@@ -19,7 +19,7 @@ from copperplate.processing.upload_budget import UploadBudget
 from copperplate.source_errors import TooManyUploads
 from tests.support.memory_services import memory_services
 from tests.support.processing import GatedProcessor
-from tests.unit.test_http_process import ALICE, EARLY, PNG, SECRET, UP, client_of, of, send
+from tests.support.processing_http import ALICE, EARLY, PNG, SECRET, UP, client_of, of, send
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

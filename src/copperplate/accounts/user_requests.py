@@ -7,7 +7,7 @@ import contextlib
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from copperplate.accounts.webp_beside import find_webp
 from copperplate.budgets import Charge
@@ -24,7 +24,7 @@ from copperplate.errors import (
 )
 from copperplate.failure_classes import FailureClass
 from copperplate.generation.lookup import LookupOptions, LookupResult
-from copperplate.generation.losses import is_lost
+from copperplate.generation.losses import FINDS, STORE_LOSES, find_kept_object, is_lost
 from copperplate.ledger_answers import Gone, Hit, Miss, Negative, Wait
 from copperplate.model import Outcome
 from copperplate.recipes.kinds import KINDS
@@ -43,8 +43,6 @@ if TYPE_CHECKING:
     from copperplate.serving.request_meter import RequestMeter
     from copperplate.work.promises import Promises
 
-# A lost picture is made anew; if the store loses the new one too, the store is at fault.
-FINDS: Final = 3
 
 Found = TypeVar("Found", bound="LookupResult | Promised")
 
@@ -197,7 +195,7 @@ class UserRequests:
             if not isinstance(result, Hit) or not await self._is_lost(result.entry):
                 return result
             is_lost = True
-        raise StoreUnavailable("the object store loses objects")
+        raise StoreUnavailable(STORE_LOSES)
 
     async def _counted(self, request: PictureRequest, finding: Coroutine[Any, Any, Found]) -> Found:
         """What is found, counted as one request; what is promised is counted by whoever keeps the promise."""
@@ -213,11 +211,7 @@ class UserRequests:
 
     async def _find_stored(self, request: PictureRequest, options: LookupOptions) -> LookupResult:
         """Find the picture, and verify a hit against the store; a picture that was just made is not checked."""
-        for _ in range(FINDS):
-            found = await self._coordinator.find(request, options)
-            if found.outcome is not Outcome.HIT or not await self._is_lost(found.entry):
-                return found
-        raise StoreUnavailable("the object store loses objects")
+        return await find_kept_object(lambda: self._coordinator.find(request, options), self._is_lost)
 
     async def _is_lost(self, entry: Entry) -> bool:
         return await is_lost(entry, store=self._store(entry), ledger=self._ledger)

@@ -46,7 +46,8 @@ class Row:
     Words are compared whole, and `begins` with the beginning of a message: an answer may repeat the prompt, and
     no prompt may decide that our account is at fault. `says` is searched for anywhere in the message: for what
     harms nobody but the prompt that is repeated. `remedy` tells an operator what to mend. `of_model` is True where
-    another model of the provider may be taken: only the one that was named rests.
+    another model of the provider may be taken: only the one that was named rests. `of_input` is True where the picture
+    to work on could not be loaded.
     """
 
     statuses: Container[int]
@@ -59,6 +60,7 @@ class Row:
     says: re.Pattern[str] | None = None
     billed: bool = False
     of_model: bool = False
+    of_input: bool = False
     remedy: str = ""
 
     def fits(self, answer: Answer) -> bool:
@@ -101,4 +103,5 @@ def failure_of(
     failed.full_text = f"{detail} {answer.message}"
     failed.discreet = f"{row.name} ({answer.status}): {WITHHELD} - {row.remedy}"
     failed.of_model = row.of_model
+    failed.of_input = row.of_input
     return failed

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from copperplate.adapters.fal.endpoints import Endpoint
+    from copperplate.adapters.fal.over_queue import QueueOptions
     from copperplate.generation.kinds import Kind
     from copperplate.ports import Clock, ProcessingProvider, Provider
     from copperplate.processing_models import ProcessingModel
@@ -73,22 +74,26 @@ def _make_painter_processing(settings: Settings, clock: Clock, _: Model) -> Proc
 
 
 def _make_fal(settings: Settings, clock: Clock, model: Model) -> Provider:
-    if settings.fal_key is None:
-        raise Misconfigured("COPPERPLATE_PROVIDER=fal needs FAL_KEY.")
-    check_installed("fal_client", "fal")
+    options = _fal_options(settings, clock)
     from copperplate.adapters.fal import Fal
     from copperplate.recipes.image import DEFAULT_MODEL
 
-    return Fal(
-        key=settings.fal_key,
-        clock=clock,
-        model=model.name or DEFAULT_MODEL,
-        variable=model.variable,
-        queue_url=settings.fal_queue_url,
-        retention=settings.job_retention,
-        result_hosts=settings.result_hosts,
-        seconds=settings.provider_deadline.total_seconds(),
-    )
+    return Fal(model=model.name or DEFAULT_MODEL, variable=model.variable, **options)
+
+
+def _fal_options(settings: Settings, clock: Clock) -> QueueOptions:
+    """What both of fal's providers are told. Raises `Misconfigured` without a key, and where fal-client is missing."""
+    if settings.fal_key is None:
+        raise Misconfigured("COPPERPLATE_PROVIDER=fal needs FAL_KEY.")
+    check_installed("fal_client", "fal")
+    return {
+        "key": settings.fal_key,
+        "clock": clock,
+        "queue_url": settings.fal_queue_url,
+        "retention": settings.job_retention,
+        "result_hosts": settings.result_hosts,
+        "seconds": settings.provider_deadline.total_seconds(),
+    }
 
 
 def _make_openai(settings: Settings, clock: Clock, model: Model) -> Provider:
@@ -108,22 +113,15 @@ def _make_openai(settings: Settings, clock: Clock, model: Model) -> Provider:
 
 
 def _make_fal_processing(settings: Settings, clock: Clock, _: Model) -> ProcessingProvider:
-    if settings.fal_key is None:
-        raise Misconfigured("COPPERPLATE_PROVIDER=fal needs FAL_KEY.")
-    check_installed("fal_client", "fal")
+    options = _fal_options(settings, clock)
     from copperplate.adapters.fal.endpoints import ENDPOINTS
     from copperplate.adapters.fal.processing import FalProcessing
 
     return FalProcessing(
-        key=settings.fal_key,
-        clock=clock,
         endpoints=_chosen(settings.process_models, ENDPOINTS),
-        queue_url=settings.fal_queue_url,
         rest_url=settings.fal_rest_url,
         acl=settings.fal_upload_acl,
-        retention=settings.job_retention,
-        result_hosts=settings.result_hosts,
-        seconds=settings.provider_deadline.total_seconds(),
+        **options,
     )
 
 

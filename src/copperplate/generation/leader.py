@@ -150,8 +150,9 @@ class Leader:
 
     async def _prepare_inputs(self) -> None:
         """Have the provider take the pictures it is to work on, before anything that may be billed is recorded."""
-        if inputs := self.attempt.request.inputs:
-            await cast("ProcessingProvider", self.attempt.kind.provider).prepare(inputs)
+        request = self.attempt.request
+        if request.inputs:
+            await cast("ProcessingProvider", self.attempt.kind.provider).prepare(request.recipe, request.inputs)
 
     async def _submit_once(self, submit_no: int) -> Job | ProviderResult:
         """Submit once: recorded before it is sent, and the job's id recorded before anything else."""

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from copperplate.http.process_bodies import max_file_bytes
 from copperplate.http.schemas import process as schemas
 from copperplate.http.schemas.statistics import MICRO
+from copperplate.processing.uploads import ENDINGS
 from copperplate.processing_models import MAX_RESULT_PIXELS, ChoiceParameter, NumberParameter
 from copperplate.recipes.processed import processed_recipe
 from copperplate.source_pictures import Operation
@@ -14,8 +15,6 @@ from copperplate.source_pictures import Operation
 if TYPE_CHECKING:
     from copperplate.processing_models import Parameter, ProcessingModel
     from copperplate.services import Services
-
-MEDIA_TYPES: Final = ("image/jpeg", "image/png", "image/webp", "image/avif", "image/gif")
 
 
 def operations_answer(services: Services) -> schemas.OperationsAnswer:
@@ -28,7 +27,7 @@ def operations_answer(services: Services) -> schemas.OperationsAnswer:
         limits=schemas.LimitsOut(
             max_file_bytes=max_file_bytes(on_vercel=services.settings.on_vercel),
             max_result_pixels=MAX_RESULT_PIXELS,
-            media_types=list(MEDIA_TYPES),
+            media_types=list(ENDINGS),
             urls=services.settings.process_urls,
         ),
     )

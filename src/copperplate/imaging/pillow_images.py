@@ -17,7 +17,6 @@ from copperplate.imaging.decode import Pixels
 from copperplate.imaging.header import MAX_BODY_BYTES, MAX_PIXELS, Header, bad_output, read_header
 from copperplate.imaging.provenance import says_ai_made, xmp_packet
 from copperplate.imaging.room import Room
-from copperplate.imaging.uploads import clean_upload, read_upload
 from copperplate.recipes.display import default_rendition
 from copperplate.source_errors import InvalidPicture
 
@@ -98,6 +97,9 @@ class PillowImages:
 
     async def clean(self, body: bytes) -> CleanPicture:
         """A picture that somebody brought, encoded anew; see `Cleaner.clean`."""
+        # Imported here: a process that nobody brings a picture to never reads their formats.
+        from copperplate.imaging.uploads import clean_upload, read_upload
+
         upload = read_upload(body)
         working = await self._urgent.start(partial(clean_upload, body, upload.header), upload.memory_bytes)
         try:

@@ -73,10 +73,11 @@ class ProcessingProvider(Provider, Protocol):
 
     operations: Sequence[ProcessingModel]
 
-    async def prepare(self, inputs: Sequence[InputPicture]) -> None:
+    async def prepare(self, recipe: Mapping[str, CanonicalValue], inputs: Sequence[InputPicture]) -> None:
         """Take what `submit` will be given, before it is recorded as a submit: nothing here is billed.
 
-        Repeated, it sends nothing twice. Raises what reading an input raises, and `ProviderFailed`, not billed.
+        Repeated, it sends nothing twice. Raises what reading an input raises, and `ProviderFailed`, not billed: also
+        for a model that is not offered any more.
         """
 
 

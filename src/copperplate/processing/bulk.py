@@ -8,9 +8,17 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
-from copperplate.errors import CopperplateError, InvalidRequest, Misconfigured, ObjectMissing, Unavailable
+from copperplate.errors import (
+    CopperplateError,
+    GenerationFailed,
+    InvalidRequest,
+    Misconfigured,
+    ObjectMissing,
+    Unavailable,
+)
+from copperplate.failure_classes import FailureClass
 from copperplate.generation.digests import digest_of
 from copperplate.model import Outcome, PictureFormat
 from copperplate.ports.sources import SourceRefused
@@ -21,11 +29,25 @@ if TYPE_CHECKING:
 
     from copperplate.access.caller import Caller
     from copperplate.access.gate import Gate
+    from copperplate.generation.lookup import LookupResult
     from copperplate.model import Entry, PictureRequest
     from copperplate.ports.sources import PictureSource
     from copperplate.processing.service import Processing
     from copperplate.processing_models import ProcessingModel
     from copperplate.serving.request_meter import RequestMeter
+
+
+# What fails so may be on the bill all the same, or be billed yet.
+MAY_BE_BILLED: Final = frozenset(
+    {
+        FailureClass.MODERATED,
+        FailureClass.AMBIGUOUS,
+        FailureClass.BAD_OUTPUT,
+        FailureClass.ABANDONED,
+        FailureClass.UNCOLLECTED,
+        FailureClass.LOST,
+    }
+)
 
 
 class Ending(StrEnum):
@@ -77,8 +99,10 @@ class BulkProcessing:
     max_micro_usd: int | None = None
     endings: Counter[Ending] = field(default_factory=Counter)
     faults: list[tuple[str, str, str]] = field(default_factory=list)
-    # What results may be booked at, by their keys: two files of the same bytes are one result.
+    # What results may be booked at, by their keys, and how many files wait for each: of the same bytes it is one.
     allowed: dict[str, int] = field(default_factory=dict)
+    allowed_micro_usd: int = 0
+    waiting: Counter[str] = field(default_factory=Counter)
     made: set[str] = field(default_factory=set)
 
     @property
@@ -122,7 +146,7 @@ class BulkProcessing:
         if entry is not None and present.get(PictureFormat(entry.format)) == entry.digest:
             return Ending.UNCHANGED
         if present and not self.may_replace:
-            raise OutputExists("Its result, or something else of that name, is there. --force replaces it.")
+            raise OutputExists("A file has the name of its result: --force replaces it, --output writes elsewhere.")
         if entry is None:
             return await self._make(name, body)
         if not self.is_dry_run:
@@ -140,21 +164,38 @@ class BulkProcessing:
             is_first = key not in self.made
             self.made.add(key)
             return Ending.MADE if is_first else Ending.CACHED
-        found = await self.processing.wait_for(request, self.caller)
-        is_made = found.outcome is Outcome.GENERATED
-        if is_made:
-            self.made.add(key)
+        found = await self._found(request)
         await self._write(name, found.entry, found.body)
-        return Ending.MADE if is_made else Ending.CACHED
+        return Ending.MADE if found.outcome is Outcome.GENERATED else Ending.CACHED
+
+    async def _found(self, request: PictureRequest) -> LookupResult:
+        """The result, waited for. What it may cost stays reserved until it is known to have cost this run nothing."""
+        key, may_be_billed = request.generation_key, False
+        self.waiting[key] += 1
+        try:
+            found = await self.processing.wait_for(request, self.caller)
+            if found.outcome is Outcome.GENERATED:
+                self.made.add(key)
+        except GenerationFailed as failed:
+            may_be_billed = failed.failure_class in MAY_BE_BILLED
+            raise
+        finally:
+            self.waiting[key] -= 1
+            if not (may_be_billed or self.waiting[key] or key in self.made):
+                self.allowed_micro_usd -= self.allowed.pop(key, 0)
+        return found
 
     def _allows(self, request: PictureRequest) -> bool:
-        """Whether the money that is allowed pays this one as well."""
+        """Whether the money that is allowed pays this one as well; if so, it is reserved."""
+        key = request.generation_key
+        if key in self.allowed:
+            return True
         spending = self.gate.permit(self.caller, request).spending
         amount = 0 if spending is None else spending.amount_micro_usd
-        allowed = self.allowed | {request.generation_key: amount}
-        if self.max_micro_usd is not None and sum(allowed.values()) > self.max_micro_usd:
+        if self.max_micro_usd is not None and self.allowed_micro_usd + amount > self.max_micro_usd:
             return False
-        self.allowed = allowed
+        self.allowed[key] = amount
+        self.allowed_micro_usd += amount
         return True
 
     async def _write(self, name: str, entry: Entry, body: bytes | None = None) -> None:

@@ -10,7 +10,7 @@ from copperplate.budgets import Charge
 from copperplate.denials import TakenDown
 from copperplate.errors import InvalidModel, Misconfigured, StoreUnavailable
 from copperplate.generation.lookup import LookupOptions, LookupResult
-from copperplate.generation.losses import is_lost
+from copperplate.generation.losses import FINDS, STORE_LOSES, find_kept_object, is_lost
 from copperplate.ledger_answers import Gone, Hit
 from copperplate.model import Outcome
 from copperplate.processing_models import MAX_RESULT_PIXELS, scaled
@@ -34,8 +34,6 @@ if TYPE_CHECKING:
     from copperplate.serving.request_meter import RequestMeter
     from copperplate.work.promises import Promised, Promises
 
-# A lost picture is made anew; if the store loses the new one too, the store is at fault.
-FINDS: Final = 3
 _NOBODY: Final = "Nobody processes pictures here: set FAL_KEY, or COPPERPLATE_PROVIDER=painter."
 
 
@@ -173,7 +171,7 @@ class Processing:
                     raise TakenDown
                 case _:
                     return None
-        raise StoreUnavailable("the object store loses objects")
+        raise StoreUnavailable(STORE_LOSES)
 
     def _permit_of(self, request: PictureRequest, caller: Caller) -> tuple[Permit, Charge | None]:
         price = self.credits_for(Operation(str(request.recipe["operation"])), caller)
@@ -183,11 +181,7 @@ class Processing:
 
     async def _find_stored(self, request: PictureRequest, options: LookupOptions) -> LookupResult:
         """Find the picture, and verify a hit against the store; one that was just made is not checked."""
-        for _ in range(FINDS):
-            found = await self._coordinator.find(request, options)
-            if found.outcome is not Outcome.HIT or not await self._is_lost(found.entry):
-                return found
-        raise StoreUnavailable("the object store loses objects")
+        return await find_kept_object(lambda: self._coordinator.find(request, options), self._is_lost)
 
     async def _is_lost(self, entry: Entry) -> bool:
         return await is_lost(entry, store=self.sources.store, ledger=self._ledger)

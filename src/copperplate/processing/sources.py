@@ -115,7 +115,9 @@ class Sources:
         owner, content = owner_of(caller), _Content(read=partial(self._clean, held), address=_nowhere)
         known = await self._ledger.find_source(held.digest, owner=owner)
         if known is not None:
-            picture = await self._with_parent(known.picture, known.picture.parent or parent)
+            # Of bytes that others had, too, nobody may say that they are cropped from a picture of theirs.
+            is_believed = parent is not None and (parent.crop is None or known.is_owned_alone)
+            picture = await self._with_parent(known.picture, known.picture.parent or (parent if is_believed else None))
             return self._source(picture, owner, known, content)
         if not may_decode:
             raise SourceUnknown(_UNKNOWN)
@@ -152,15 +154,16 @@ class Sources:
                 raise TakenDown
             case _:
                 raise SourceUnknown(_UNKNOWN)
+        owner = owner_of(caller)
+        known = await self._ledger.find_source(entry.digest, owner=owner)
+        noted = None if known is None else known.picture.parent
         picture = SourcePicture(
             digest=entry.digest,
             format=entry.format,
             size=Size(width=entry.width, height=entry.height),
             size_bytes=entry.size_bytes,
-            parent=Parent(generation_key=kept.generation_key),
+            parent=noted or Parent(generation_key=kept.generation_key),
         )
-        owner = owner_of(caller)
-        known = await self._ledger.find_source(entry.digest, owner=owner)
         return self._source(picture, owner, known, self._kept_entry(entry))
 
     async def parent_of(self, name: str, caller: Caller, crop: Crop | None = None) -> Parent:
@@ -255,7 +258,10 @@ class Sources:
         return InputPicture(digest=picture.digest, size=picture.size, read=content.read, address=content.address)
 
     async def _keep(self, picture: SourcePicture, owner: str | None, content: _Content) -> None:
-        kept = (await self._ledger.note_source(picture, owner=owner)).kept_input
+        known = await self._ledger.note_source(picture, owner=owner)
+        if known.is_taken_down:
+            raise TakenDown
+        kept = known.kept_input
         if kept is None or not await self.store.exists(kept.path):
             store_input = partial(self._store_input, picture, content)
             try:
@@ -276,7 +282,8 @@ class Sources:
         path = object_path(self._clock.now(), digest, picture.digest, uuid4().hex, clean.format)
         kept = KeptInput(path=path, digest=digest, format=clean.format)
         await self.store.put(path, clean.body, media_type=clean.format.media_type)
-        await self._ledger.keep_input(picture.digest, kept)
+        if not await self._ledger.keep_input(picture.digest, kept):
+            raise TakenDown
         return kept
 
     def _kept_entry(self, entry: Entry) -> _Content:

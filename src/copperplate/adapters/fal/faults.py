@@ -63,6 +63,7 @@ REFUSALS: Final[tuple[Row, ...]] = (
         speaker=SERVICE,
         words=frozenset({NOT_LOADED}),
         of_model=True,
+        of_input=True,
         remedy="check COPPERPLATE_FAL_UPLOAD_ACL, and that the store's signed addresses can be loaded from outside",
     ),
     Row(

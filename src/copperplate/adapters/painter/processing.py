@@ -77,7 +77,7 @@ class PainterProcessing:
         """Zero, whatever it reports."""
         return 0
 
-    async def prepare(self, inputs: Sequence[InputPicture]) -> None:
+    async def prepare(self, recipe: Mapping[str, CanonicalValue], inputs: Sequence[InputPicture]) -> None:
         """Read them once, so that one that is not to be had is told of before anything is submitted."""
         for each in inputs:
             await each.read()

@@ -37,7 +37,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from copperplate.access.caller import Caller
-    from copperplate.model import Entry
     from copperplate.services import Services
     from copperplate.source_pictures import ProcessedResult
 
@@ -101,7 +100,9 @@ async def look_at_result(operation: str, sha256: str, request: Request, services
     entry = await services.processing.look(asked)
     if entry is None:
         raise NotFound(_NONE)
-    _count(asked, entry, services)
+    if request.method == "GET":
+        # A hit, as one that waited for nothing: it spares a processing. What only asks whether it is there does not.
+        services.request_meter.count(asked, Outcome.HIT, size_bytes=entry.size_bytes, seconds=0.0)
     if prefers_picture(request.scope["headers"]):
         return await picture_answer(request.scope, services, asked, entry, Outcome.HIT)
     return _json(KnownResult(exists=True, **told, **await told_of_entry(request.scope, services, entry)))
@@ -158,7 +159,6 @@ async def _verified(
         asked = _request_of_result(result)
         if (entry := await services.processing.look(asked)) is None:
             continue
-        _count(asked, entry, services)
         kept[result.operation] = result
         urls[result.operation.result_name], _ = await private_address(request.scope, services, entry)
     if not kept:
@@ -167,7 +167,7 @@ async def _verified(
 
 
 def _request_of_result(result: ProcessedResult) -> PictureRequest:
-    """Its settings are in its key alone: enough to look it up, and to count it."""
+    """Its settings are in its key alone: enough to look it up."""
     recipe = {"kind": PROCESSED.name, "model": result.model}
     key = original_key(result.generation_key)
     return PictureRequest(
@@ -178,11 +178,6 @@ def _request_of_result(result: ProcessedResult) -> PictureRequest:
         rendition=AS_MADE,
         canvas=UNKNOWN_SIZE,
     )
-
-
-def _count(asked: PictureRequest, entry: Entry, services: Services) -> None:
-    """A hit, as one that waited for nothing."""
-    services.request_meter.count(asked, Outcome.HIT, size_bytes=entry.size_bytes, seconds=0.0)
 
 
 def _json(answer: KnownResult) -> Response:

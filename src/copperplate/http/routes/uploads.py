@@ -45,13 +45,14 @@ async def start_upload(request: Request, services: ServicesDep) -> UploadAnswer:
     """
     refuse_unknown(request.scope)
     caller = await caller_of(request.scope, services)
-    uploader(caller)
+    owner = uploader(caller)
     services.processing.require_may_spend(caller)
     media_type, size_bytes = _read_wish(await read_json_object(request))
     store = services.processing.sources.store
-    name, address = await offer_upload(
-        store, caller, media_type=media_type, size_bytes=size_bytes, clock=services.clock
-    )
+    with request.app.state.wiring.upload_offers.one_for(owner):
+        name, address = await offer_upload(
+            store, caller, media_type=media_type, size_bytes=size_bytes, clock=services.clock
+        )
     return UploadAnswer.of(name, address)
 
 

@@ -1,0 +1,150 @@
+"""`POST /api/process/{operation}`: a picture that is named by a key or an address, and parents that are declared."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from copperplate.processing.fetches import Fetches
+from tests.support.memory_services import MemoryServices, memory_services
+from tests.support.processing_http import (
+    ALICE,
+    BOB,
+    CUT,
+    HASH,
+    PICTURE,
+    SECRET,
+    UP,
+    client_of,
+    is_problem,
+    of,
+    send,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    import httpx
+
+
+@pytest.fixture
+async def services() -> AsyncIterator[MemoryServices]:
+    made = memory_services(environ={"SUPABASE_JWT_SECRET": SECRET})
+    yield made
+    await made.request_meter.close()
+
+
+@pytest.fixture
+async def client(services: MemoryServices) -> AsyncIterator[httpx.AsyncClient]:
+    async with client_of(services) as client:
+        yield client
+
+
+async def test_a_kept_picture_is_processed_by_its_key_and_is_the_parent(
+    client: httpx.AsyncClient, services: MemoryServices
+) -> None:
+    first = (await send(client, CUT, **of(ALICE))).json()
+    second = (await client.post(UP, json={"source": first["key"], "scale": 2}, headers=of(ALICE))).json()
+    assert (second["parent"], second["parameters"], second["cached"]) == (first["key"], {"scale": "2"}, False)
+    stored = (await client.get(first["url"])).content
+    assert second["image_hash"] == hashlib.sha256(stored).hexdigest()
+    again = (await send(client, UP, stored)).json()  # the same bytes, sent
+    assert (again["cached"], again["key"]) == (True, second["key"])
+    assert services.cleaner.cleaned == [PICTURE]
+
+
+async def test_a_key_is_no_password(client: httpx.AsyncClient) -> None:
+    key = (await send(client, CUT, **of(ALICE))).json()["key"]
+    for headers in ({}, of(BOB), of(ALICE, is_anonymous=True)):
+        answer = await client.post(UP, json={"source": key}, headers=headers)
+        assert is_problem(answer, 404, "source_unknown")
+
+
+@pytest.mark.parametrize(
+    ("body", "code"),
+    [
+        ({}, "invalid_body"),
+        ({"source": "0" * 64, "url": "https://a.test/b.png"}, "invalid_body"),
+        ({"source": 7}, "invalid_body"),
+        ({"source": "0" * 64, "scale": [2]}, "invalid_body"),
+        ({"source": "0" * 64, "scale": True}, "invalid_body"),
+        ({"source": "0" * 64, "scal": 2}, "unknown_parameter"),
+        ({"source": "0" * 64, "crop": "0,0,8,8"}, "unknown_parameter"),
+        ({"source": "0" * 64, "scale": 9}, "invalid_parameter"),
+        ({"url": "https://a.test/b.png"}, "source_not_fetched"),
+    ],
+)
+async def test_json_that_names_no_one_picture_is_refused(
+    client: httpx.AsyncClient, body: dict[str, Any], code: str
+) -> None:
+    assert is_problem(await client.post(UP, json=body, headers=of(ALICE)), 400, code)
+
+
+async def test_json_names_what_is_not_known_here(client: httpx.AsyncClient) -> None:
+    assert is_problem(await client.post(UP, json={"source": "0" * 64}), 404, "source_unknown")
+    assert is_problem(await client.post(UP, json={"upload": "2026/11/x.png"}), 404, "source_unknown")
+
+
+async def test_a_crop_names_its_parent_and_the_rectangle(client: httpx.AsyncClient) -> None:
+    parent = (await send(client, UP, **of(ALICE))).json()["key"]
+    path = f"{UP}?parent={parent}&crop=4,4,64,64"
+    told = (await send(client, path, PICTURE + b" cut", **of(ALICE))).json()
+    assert (told["parent"], told["crop"]) == (parent, {"left": 4, "top": 4, "width": 64, "height": 64})
+    [ancestor] = told["lineage"]
+    assert (ancestor["key"], ancestor["operation"], ancestor["parent"]) == (parent, "upscale", None)
+    outside = await send(client, f"{UP}?parent={parent}&crop=100,0,64,64", PICTURE + b" other", **of(ALICE))
+    assert is_problem(outside, 400, "invalid_parameter")
+    stranger = await send(client, f"{UP}?parent={parent}", PICTURE + b" third")
+    assert is_problem(stranger, 404, "source_unknown")
+
+
+async def test_a_parent_is_declared_within_bounds(client: httpx.AsyncClient) -> None:
+    """The rectangle has the file's size, a file without one is the parent itself, and no file is its own ancestor."""
+    parent = (await send(client, UP, **of(ALICE))).json()["key"]
+    for query, body in (
+        (f"parent={parent}&crop=4,4,62,64", PICTURE + b" small"),
+        (f"parent={parent}", PICTURE + b" whole"),
+        (f"parent={parent}&crop=4,4,64,64", PICTURE),
+    ):
+        refused = await send(client, f"{CUT}?{query}", body, **of(ALICE))
+        assert is_problem(refused, 400, "invalid_parameter")
+        # A rendition is other bytes: who sends one is told where the original is.
+        assert ("/api/images/" in refused.json()["detail"]) is ("crop" not in query)
+    rounded = await send(client, f"{CUT}?parent={parent}&crop=4,4,63,65", PICTURE + b" rounded", **of(ALICE))
+    assert rounded.json()["parent"] == parent
+
+
+async def test_nobody_is_told_of_a_parent_that_they_may_not_see(client: httpx.AsyncClient) -> None:
+    parent = (await send(client, UP, **of(ALICE))).json()["key"]
+    cut = PICTURE + b" cut"
+    assert (await send(client, f"{UP}?parent={parent}&crop=4,4,64,64", cut, **of(ALICE))).json()["parent"] == parent
+    told = (await send(client, UP, cut, **of(BOB))).json()
+    assert (told["cached"], told["parent"], told["crop"], told["lineage"]) == (True, None, None, [])
+
+
+async def test_a_parent_that_is_declared_with_a_hit_is_noted(client: httpx.AsyncClient) -> None:
+    parent = (await send(client, UP, **of(ALICE))).json()["key"]
+    cut = PICTURE + b" cut"
+    assert (await send(client, UP, cut, **of(ALICE))).json()["parent"] is None
+    await send(client, f"{UP}?parent={parent}&crop=4,4,64,64", cut, **of(ALICE))
+    assert (await send(client, UP, cut, **of(ALICE))).json()["parent"] == parent
+
+
+async def test_a_picture_named_by_its_address_is_the_picture_of_its_bytes(
+    client: httpx.AsyncClient, services: MemoryServices
+) -> None:
+    class Web:
+        async def read(self, name: str) -> bytes:
+            assert name == "https://a.test/b.png"
+            return PICTURE
+
+    named = {"url": "https://a.test/b.png"}
+    assert is_problem(await client.post(UP, json=named, headers=of(ALICE)), 400, "source_not_fetched")
+    services.processing.sources._fetches = Fetches(Web())
+    assert is_problem(await client.post(UP, json=named), 401, "unauthorized")
+    assert is_problem(await client.post(UP, json=named, headers=of(BOB, is_anonymous=True)), 403, "address_needs_name")
+    made = await client.post(UP, json=named, headers=of(ALICE))
+    assert (made.status_code, made.json()["image_hash"], made.json()["cached"]) == (200, HASH, False)
+    assert (await send(client)).json()["cached"] is True
