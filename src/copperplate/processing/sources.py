@@ -23,7 +23,7 @@ from copperplate.processing.fetches import Fetches
 from copperplate.processing.parents import check_parent, find_parent, visible_ancestors
 from copperplate.processing.upload_budget import UploadBudget
 from copperplate.recipes.kinds import KINDS, PROCESSED
-from copperplate.recipes.objects import object_path
+from copperplate.recipes.objects import KEY, object_path
 from copperplate.recipes.processed import source_of, with_source
 from copperplate.single_flight import SingleFlight
 from copperplate.source_errors import SourceNotFetched, SourceUnknown
@@ -117,7 +117,7 @@ class Sources:
         if known is not None:
             # Of bytes that others had, too, nobody may say that they are cropped from a picture of theirs.
             is_believed = parent is not None and (parent.crop is None or known.is_owned_alone)
-            picture = await self._with_parent(known.picture, known.picture.parent or (parent if is_believed else None))
+            picture = await self._with_parent(known.picture, parent, is_believed=is_believed)
             return self._source(picture, owner, known, content)
         if not may_decode:
             raise SourceUnknown(_UNKNOWN)
@@ -146,6 +146,9 @@ class Sources:
         """
         kept = await find_visible(self._ledger, name, caller)
         if kept is None:
+            # A tombstone says of which key it is to everybody.
+            if KEY.fullmatch(name) and isinstance(await self._ledger.peek(name, name), Gone):
+                raise TakenDown
             raise SourceUnknown(_UNKNOWN)
         match await self._ledger.peek(kept.generation_key, kept.key):
             case Hit(entry=entry) if entry.key == kept.key:
@@ -224,11 +227,14 @@ class Sources:
         held.keep_clean(clean)
         return clean
 
-    async def _with_parent(self, picture: SourcePicture, parent: Parent | None) -> SourcePicture:
+    async def _with_parent(
+        self, picture: SourcePicture, parent: Parent | None, *, is_believed: bool = True
+    ) -> SourcePicture:
+        """What is declared is checked, whether it is new or not; the first that is believed stands."""
         if parent is None or parent == picture.parent:
             return picture
         await check_parent(self._ledger, parent, picture)
-        return replace(picture, parent=parent)
+        return replace(picture, parent=parent) if is_believed and picture.parent is None else picture
 
     def _source(
         self, picture: SourcePicture, owner: str | None, known: KnownSource | None, content: _Content
