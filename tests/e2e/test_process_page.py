@@ -8,11 +8,13 @@ import json
 import random
 import re
 import shutil
+import subprocess
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import httpx
 import pytest
 from PIL import Image, ImageDraw
 
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
     from tests.e2e.dev_server import DevServer
     from tests.support.browsing import Browser, Site
 
+WRITTEN = Path(__file__).parents[2] / "docs" / "processing.md"
 EXAMPLE = Path(__file__).parents[2] / "examples" / "process.html"
 CHOOSE, HASHED = "Choose a picture", re.compile(r"sha256 ([0-9a-f]{64})")
 SIZE = (240, 160)
@@ -273,3 +276,33 @@ def test_page_works_by_keyboard(page: Page, file: Path) -> None:
         ("focus",),
     )
     assert seen[-1] == "go"
+
+
+# Of the file twice: the statuses of all answers, and what the page's function returned. It is made behind a 202.
+SNIPPET_IN_NODE = """
+const [file, token] = process.argv.slice(1), statuses = [], asked = fetch;
+globalThis.fetch = async (address, { headers, ...others }) => {
+  const answer = await asked(address, { ...others, headers: { ...headers, prefer: "respond-async" } });
+  statuses.push(answer.status);
+  return answer;
+};
+(async () => {
+  const bytes = await require("node:fs/promises").readFile(file);
+  const made = await upscaled(new File([bytes], "a.png"));
+  const known = await upscaled(new File([bytes], "b.png"));
+  console.log(JSON.stringify({ statuses, urls: [made.url, known.url] }));
+})();
+"""
+
+
+def test_the_function_of_the_page_waits_for_what_is_promised_and_uploads_once(server: DevServer, file: Path) -> None:
+    snippet = WRITTEN.read_text().partition("## In a browser")[2].partition("```js\n")[2].partition("```")[0]
+    snippet = snippet.replace("https://pictures.example.com", f"http://127.0.0.1:{server.port}")
+    token = server.run("token", "--user", "11111111-1111-1111-1111-111111111111").stdout.strip()
+    code = snippet.replace("`Bearer ${token}`", "`Bearer ${process.argv[2]}`") + SNIPPET_IN_NODE
+    ran = subprocess.run(["node", "-e", code, str(file), token], capture_output=True, text=True, timeout=60, check=True)
+    told = json.loads(ran.stdout)
+    first, promised, *looks, again = told["statuses"]
+    assert (first, promised, set(looks), again) == (404, 202, {200}, 200)
+    for url in told["urls"]:
+        assert Image.open(BytesIO(httpx.get(url).content)).size == (480, 320)

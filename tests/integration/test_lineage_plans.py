@@ -106,7 +106,7 @@ def owner(filled: str) -> Iterator[psycopg.Connection[Any]]:
             True,
             20,
         ),
-        ("copperplate.forget_old_sources(now() - interval '30 days', 100)", 100, 1_000),
+        ("copperplate.forget_old_sources(now() - interval '30 days', 20)", 20, 1_000),
         (f"copperplate.forget_sources_of('{ALICE}')", "", 100),
         ("(select count(*) from public.lineage_of(public.key('p7'), p_owner => 'key:1'))", 3, 60),
         ("(select count(*) from public.lineage_of(public.key('q7'), p_with_descendants => false))", 3, 40),

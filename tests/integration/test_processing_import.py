@@ -128,7 +128,7 @@ def test_second_import_skips_and_a_dry_run_keeps_nothing(importing: Import, owne
 def test_what_cannot_be_kept_is_told_line_by_line_and_the_others_are_kept(importing: Import) -> None:
     Path("secret.png").write_bytes(Path("public/processed/cut.png").read_bytes())
     Path("public/processed/text.png").write_text("no picture")
-    Path("public/processed/moving.gif").write_bytes(b"GIF89a")
+    Path("public/processed/moving.gif").write_bytes(b"GIF89a\x10\0")
     write_cache(
         **{
             "short": {"upscaled": "processed/cut.png"},
@@ -149,7 +149,7 @@ def test_what_cannot_be_kept_is_told_line_by_line_and_the_others_are_kept(import
     assert lines["b" * 64 + " upscaled"] == "the file's name has control characters or .. in it"
     assert lines["c" * 64 + " upscaled"] == "there is no such file below --root"
     assert lines["d" * 64 + " upscaled"] == 'it is no jpeg, png or webp: it begins with "no picture"'
-    assert lines["9" * 64 + " upscaled"].endswith("begins with 47 49 46 38 39 61")
+    assert lines["9" * 64 + " upscaled"].endswith("begins with 47 49 46 38 39 61 10 00")
     assert lines["e" * 64 + " upscaled"] == "it names no path"
     assert lines["f" * 64] == "it is no object of results"
 

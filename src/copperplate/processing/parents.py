@@ -30,7 +30,10 @@ if TYPE_CHECKING:
 # In each direction, in px: who crops rounds.
 TOLERANCE_PX: Final = 1
 _NO_PARENT: Final = "No such parent is known here, or it is not for you to see. Send the file without it."
-_NOT_THE_SAME: Final = "The file is not the picture that parent names. Name the rectangle of it as crop."
+_NOT_THE_SAME: Final = (
+    "The file is not the original that parent names, byte for byte. Send what /api/images/{key} answers, or name the "
+    "rectangle of the parent as crop."
+)
 _CIRCLE: Final = "The parent was itself made from this file. Send the file without it."
 
 

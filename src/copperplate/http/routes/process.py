@@ -20,7 +20,7 @@ from copperplate.http.preferences import read_preferences
 from copperplate.http.problems import HEADERS
 from copperplate.http.process_bodies import SOURCE, UPLOAD, read_brought
 from copperplate.http.process_requests import known_names, read_query, read_said
-from copperplate.http.processed_answers import lineage_told, picture_answer, told_of_entry, told_of_request
+from copperplate.http.processed_answers import picture_answer, told_of_entry, told_of_origin, told_of_request
 from copperplate.http.promised_answers import promise_headers, promise_told
 from copperplate.http.request_log import log_request
 from copperplate.http.schemas import process as schemas
@@ -33,17 +33,14 @@ from copperplate.source_errors import SourceUnknown
 from copperplate.source_pictures import Operation
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from copperplate.access.caller import Caller
     from copperplate.http.preferences import Preferences
     from copperplate.http.process_bodies import Brought
     from copperplate.http.process_requests import Said
-    from copperplate.http.uploads import Held
     from copperplate.model import PictureRequest
     from copperplate.processing.sources import Source
     from copperplate.services import Services
-    from copperplate.source_pictures import LineageNode, Parent
+    from copperplate.source_pictures import Parent
 
 PATH: Final = "/api/process"
 RESPONSES: Final[dict[int | str, dict[str, Any]]] = {
@@ -94,13 +91,11 @@ async def process(operation: Operation, request: Request, services: ServicesDep)
     preferences = read_preferences(request.scope["headers"])
     base_url_of(request.scope, services.settings)  # before anything is spent
     asked = _Asked(operation, request, services, caller, preferences)
-    with request.app.state.wiring.uploads.holding() as held:
-        query = read_query(request.scope["query_string"], known)
-        brought = await read_brought(
-            request, request.app.state.wiring.uploads, held, on_vercel=services.settings.on_vercel
-        )
-        said = read_said(query, brought, services.processing.models)
-        answer = await asked.answer(brought, said, held)
+    query = read_query(request.scope["query_string"], known)
+    budget = services.processing.sources.budget
+    brought = await read_brought(request, budget, on_vercel=services.settings.on_vercel)
+    said = read_said(query, brought, services.processing.models)
+    answer = await asked.answer(brought, said)
     for name, value in ignored_header(said.ignored):
         answer.headers[name.decode()] = value.decode()
     return answer
@@ -124,15 +119,13 @@ class _Asked:
         self._preferences = preferences
         self._started = services.clock.monotonic()
 
-    async def answer(self, brought: Brought, said: Said, held: Held) -> Response:
+    async def answer(self, brought: Brought, said: Said) -> Response:
         """The result, or the promise of it."""
         processing = self._services.processing
         model = processing.model_for(self._operation, said.model)
         # What is wrong with them is said before the picture is looked at.
         model.canonical_parameters(said.parameters)
         source = await self._bring(brought, said)
-        if brought.named is not None and brought.named[0] != SOURCE:
-            held.add(source.picture.size_bytes)
         request = processing.request_for(source, model, said.parameters)
         found = await processing.find(request, source, self._caller, within_seconds=self._preferences.within_seconds)
         done = Processed(request=request, source=source, found=found if isinstance(found, LookupResult) else None)
@@ -146,12 +139,12 @@ class _Asked:
         if brought.named is not None and brought.named[0] == SOURCE:
             return await sources.of_kept(brought.named[1], caller)
         parent = None
-        if said.parent is not None and may_spend:
+        if said.parent is not None:
             parent = await sources.parent_of(said.parent, caller, said.crop)
         if brought.file is None:
             return await self._fetched(brought, parent)
         try:
-            return await sources.of_bytes(brought.file, caller, parent=parent, may_decode=may_spend)
+            return await sources.of_held(brought.file, caller, parent=parent, may_decode=may_spend)
         except SourceUnknown:
             self._services.processing.require_may_spend(caller)
             raise
@@ -176,28 +169,19 @@ class _Asked:
 
     async def _told(self, done: Processed, found: LookupResult) -> schemas.ProcessedAnswer:
         cost = self._services.cost_of(done.request, found.outcome)
-        ancestors = await self._ancestors(done)
-        seen = {node.generation_key for node in ancestors}
-        noted = done.source.picture.parent
-        parent = noted if noted is not None and noted.generation_key in seen else None
+        origin = await told_of_origin(
+            self._services, done.request.generation_key, done.source.picture.parent, self._caller
+        )
         return schemas.ProcessedAnswer(
             status="completed",
             kind="processed",
             cached=found.outcome is Outcome.HIT,
             cost_usd=None if cost is None else cost / MICRO,
             credits_left=await self._credits_left(),
-            parent=None if parent is None else parent.generation_key,
-            crop=None if parent is None else schemas.CropOut.of(parent.crop),
-            lineage=lineage_told(ancestors),
+            **origin,
             **told_of_request(done.request),
             **await told_of_entry(self._scope, self._services, found.entry),
         )
-
-    async def _ancestors(self, done: Processed) -> Sequence[LineageNode]:
-        """Asked for only where there are any: a hit on what somebody photographed stays as cheap as it was."""
-        if done.source.picture.parent is None:
-            return ()
-        return await self._services.processing.sources.ancestors_of(done.request.generation_key, self._caller)
 
     async def _credits_left(self) -> int | None:
         user = self._caller.user
