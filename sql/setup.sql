@@ -861,8 +861,8 @@ $statement$comment on function copperplate.enforce_takedown(text, text) is
 objects and reservations. A tombstone of the rendition alone becomes one of its generation.'$statement$,
 $statement$revoke all on function copperplate.enforce_takedown(text, text) from public, anon, authenticated$statement$,
 $statement$grant execute on function copperplate.enforce_takedown(text, text) to service_role$statement$,
-$statement$create function copperplate.remove_taken_down(p_generation_key text, p_descendants text[])
-returns jsonb
+$statement$create function copperplate.place_taken_down(p_generation_key text)
+returns boolean
 language plpgsql
 volatile
 security invoker
@@ -870,12 +870,7 @@ set search_path = ''
 as $$
 declare
     v_now timestamptz := copperplate.clock();
-    v_keys text[] := array[p_generation_key] || p_descendants;
-    v_is_placed integer;
-    v_counts jsonb;
 begin
-    -- An election under way holds its key before its row can be seen: this insert waits until it is over, so that the
-    -- deletion finds the row. Whoever is elected later sees the tombstone in begin_submit.
     insert into public.generation_status (
         prompt_hash, kind, recipe, dimensions, model, status, error_class, retry_at, window_started_at, fence,
         created_at, updated_at
@@ -885,16 +880,39 @@ begin
         v_now, v_now
     )
     on conflict (prompt_hash) do nothing;
-    get diagnostics v_is_placed = row_count;
-
-    -- Generations first, then entries: the one lock order.
+    return found;
+end;
+$$$statement$,
+$statement$comment on function copperplate.place_taken_down(text) is
+'Place a row that is to be deleted where a generation has none. An election under way holds its key before its row can
+be seen: this waits until it is over. True where there was none. Whoever is elected later sees the tombstone in
+begin_submit.'$statement$,
+$statement$revoke all on function copperplate.place_taken_down(text) from public, anon, authenticated$statement$,
+$statement$grant execute on function copperplate.place_taken_down(text) to service_role$statement$,
+$statement$create function copperplate.remove_taken_down(p_generation_key text, p_descendants text[])
+returns jsonb
+language plpgsql
+volatile
+security invoker
+set search_path = ''
+as $$
+declare
+    v_keys text[] := array[p_generation_key] || p_descendants;
+    -- Those of an earlier call, too: taking down again goes on where it failed.
+    v_names text[] := v_keys || array(
+        select t.generation_key from copperplate.takedowns as t where t.follows_key = p_generation_key
+    );
+    v_was_placed boolean := copperplate.place_taken_down(p_generation_key);
+    v_counts jsonb;
+begin
+    -- Generations first, then entries, and sources: the one lock order.
     perform from public.generation_status as g
     where g.prompt_hash = any(v_keys)
     order by g.prompt_hash
     for update;
     select
         jsonb_build_object(
-            'generations', cardinality(v_keys) - v_is_placed,
+            'generations', cardinality(v_keys) - v_was_placed::integer,
             'descendants', cardinality(p_descendants),
             -- What people are shown, which is the original itself of some kinds.
             'images', count(*) filter (where e.is_shown),
@@ -904,29 +922,14 @@ begin
     from copperplate.cache_entries as e
     where e.generation_key = any(v_keys);
     delete from public.generation_status as g where g.prompt_hash = any(v_keys);
+    perform copperplate.discard_inputs(v_names);
     perform pg_notify('copperplate', k.key) from unnest(v_keys) as k (key);
-
-    -- Those of an earlier call, too, while the store may still have them: taking down again goes on where it failed.
-    return v_counts || jsonb_build_object(
-        'keys', v_keys,
-        'objects', coalesce(
-            (
-                select jsonb_agg(jsonb_build_array(d.bucket, d.path) order by d.id)
-                from copperplate.discarded_objects as d
-                where
-                    d.generation_key = any(v_keys)
-                    or d.generation_key in (
-                        select t.generation_key from copperplate.takedowns as t where t.follows_key = p_generation_key
-                    )
-            ),
-            '[]'
-        )
-    );
+    return v_counts || jsonb_build_object('keys', v_keys, 'objects', copperplate.discarded_with(v_names));
 end;
 $$$statement$,
 $statement$comment on function copperplate.remove_taken_down(text, text[]) is
-'Remove a generation that has its tombstone, an election under way included, and its descendants; answers counts, their
-keys and objects.'$statement$,
+'Remove a generation that has its tombstone, an election under way included, its descendants, and the clean copies of
+what they were made from; answers counts, their keys and objects.'$statement$,
 $statement$revoke all on function copperplate.remove_taken_down(text, text[]) from public, anon, authenticated$statement$,
 $statement$grant execute on function copperplate.remove_taken_down(text, text[]) to service_role$statement$,
 $statement$create function copperplate.find_to_take_down(p_key text, out what text, out generation_key text)
@@ -4344,7 +4347,22 @@ $$$statement$,
 $statement$comment on function copperplate.discard_object(text, text, text) is
 'Note an object for removal after its grace; a null path or a repeat changes nothing.'$statement$,
 $statement$revoke all on function copperplate.discard_object(text, text, text) from public, anon, authenticated$statement$,
-$statement$grant execute on function copperplate.discard_object(text, text, text) to service_role$statement$
+$statement$grant execute on function copperplate.discard_object(text, text, text) to service_role$statement$,
+$statement$create function copperplate.discarded_with(p_keys text[])
+returns jsonb
+language sql
+stable
+security invoker
+set search_path = ''
+as $$
+    select coalesce(jsonb_agg(jsonb_build_array(d.bucket, d.path) order by d.id), '[]')
+    from copperplate.discarded_objects as d
+    where d.generation_key = any(p_keys);
+$$$statement$,
+$statement$comment on function copperplate.discarded_with(text[]) is
+'The objects of these generations and source pictures that the store may still have: [[bucket, path]].'$statement$,
+$statement$revoke all on function copperplate.discarded_with(text[]) from public, anon, authenticated$statement$,
+$statement$grant execute on function copperplate.discarded_with(text[]) to service_role$statement$
 ]);
 
 select pg_temp.apply_migration('20261120000400', 'create_cache_entries', array[
@@ -4402,6 +4420,8 @@ create table copperplate.cache_entries (
     constraint cache_entries_is_a_picture check (file_size > 0 and width > 0 and height > 0)
 ) with (fillfactor = 70)$statement$,
 $statement$create index cache_entries_generation_idx on copperplate.cache_entries (generation_key)$statement$,
+$statement$-- Whose bytes somebody brings as a file: any form's. Hashed, a digest takes a third of what it does in a tree.
+create index cache_entries_digest_idx on copperplate.cache_entries using hash (digest)$statement$,
 $statement$-- For the cleanup of a kind: an entry not served since a date was made before it. No index covers what hits change.
 create index cache_entries_created_idx
 on copperplate.cache_entries (kind, created_at)
@@ -7454,7 +7474,133 @@ $statement$grant execute on function public.count_old_entries(text, interval, bi
 select pg_temp.apply_migration('20261120000820', 'create_purge', array[
 $statement$-- Pictures that are declared wrong.
 
-create function public.purge_entries(
+create function copperplate.check_purge(p_conditions text[])
+returns void
+language plpgsql
+immutable
+security invoker
+set search_path = ''
+as $$
+begin
+    if array_remove(p_conditions, null) = '{}' then
+        raise exception 'purge_entries needs at least one condition'
+            using errcode = 'ZC006', hint = 'Name a key, a prompt, a prefix of the key, a model or an age.';
+    elsif '' = any(p_conditions) then
+        -- Every key begins with nothing: a variable that was never set must not empty the cache.
+        raise exception 'a condition of purge_entries is empty'
+            using errcode = 'ZC006', hint = 'Leave it out, or say what it must be.';
+    end if;
+end;
+$$$statement$,
+$statement$comment on function copperplate.check_purge(text[]) is
+'Raises ZC006 where none of these conditions of a purge is given, or one is empty.'$statement$,
+$statement$revoke all on function copperplate.check_purge(text[]) from public, anon, authenticated$statement$,
+$statement$grant execute on function copperplate.check_purge(text[]) to service_role$statement$,
+$statement$create function copperplate.find_to_purge(
+    p_generation_key text,
+    p_prompt text,
+    p_key_prefix text,
+    p_model text,
+    p_older_than interval,
+    p_limit integer,
+    p_with_pinned boolean
+)
+returns text[]
+language plpgsql
+stable
+security invoker
+set search_path = ''
+as $$
+declare
+    -- People hold the key of a picture: X-Copperplate-Key, prompt_hash in public.image_cache.
+    v_generation_key text := (select e.generation_key from copperplate.cache_entries as e where e.key = p_generation_key);
+begin
+    return array(
+        select g.prompt_hash
+        from public.generation_status as g
+        where
+            (p_generation_key is null or g.prompt_hash in (p_generation_key, v_generation_key))
+            and (p_prompt is null or g.prompt = copperplate.fold_text(p_prompt))
+            and (p_key_prefix is null or starts_with(g.prompt_hash, p_key_prefix))
+            and (p_model is null or g.model = p_model)
+            and (p_older_than is null or g.created_at < copperplate.clock() - p_older_than)
+            -- A filter meets more than its author thinks of; whoever names the key means this picture.
+            and (p_with_pinned or p_generation_key is not null or g.pinned_at is null)
+        order by g.prompt_hash
+        limit p_limit
+    );
+end;
+$$$statement$,
+$statement$comment on function copperplate.find_to_purge(text, text, text, text, interval, integer, boolean) is
+'The keys of at most p_limit generations that meet every condition given, without the pinned ones that are not meant.'$statement$,
+$statement$revoke all on function copperplate.find_to_purge(text, text, text, text, interval, integer, boolean)
+from public, anon, authenticated$statement$,
+$statement$grant execute on function copperplate.find_to_purge(text, text, text, text, interval, integer, boolean)
+to service_role$statement$,
+$statement$create function copperplate.count_pinned(p_prompt text, p_key_prefix text, p_model text, p_older_than interval)
+returns bigint
+language plpgsql
+stable
+security invoker
+set search_path = ''
+as $$
+begin
+    return (
+        select count(*)
+        from public.generation_status as g
+        where
+            g.pinned_at is not null
+            and (p_prompt is null or g.prompt = copperplate.fold_text(p_prompt))
+            and (p_key_prefix is null or starts_with(g.prompt_hash, p_key_prefix))
+            and (p_model is null or g.model = p_model)
+            and (p_older_than is null or g.created_at < copperplate.clock() - p_older_than)
+    );
+end;
+$$$statement$,
+$statement$comment on function copperplate.count_pinned(text, text, text, interval) is
+'How many pinned generations meet every condition given.'$statement$,
+$statement$revoke all on function copperplate.count_pinned(text, text, text, interval) from public, anon, authenticated$statement$,
+$statement$grant execute on function copperplate.count_pinned(text, text, text, interval) to service_role$statement$,
+$statement$create function copperplate.remove_purged(p_keys text[], p_dry_run boolean)
+returns jsonb
+language plpgsql
+volatile
+security invoker
+set search_path = ''
+as $$
+declare
+    v_answer jsonb;
+    v_objects jsonb;
+begin
+    -- Locked before they are looked at: a form that is recorded meanwhile is removed too, and named.
+    if not p_dry_run then
+        perform from public.generation_status as g
+        where g.prompt_hash = any(p_keys)
+        order by g.prompt_hash
+        for update;
+    end if;
+    select
+        jsonb_build_object(
+            'generations', cardinality(p_keys),
+            -- What people are shown, which is the original itself of some kinds.
+            'images', count(*) filter (where e.is_shown), 'bytes', coalesce(sum(e.file_size), 0)
+        ),
+        coalesce(jsonb_agg(jsonb_build_array(e.bucket, e.path) order by e.key) filter (where not p_dry_run), '[]')
+    into v_answer, v_objects
+    from copperplate.cache_entries as e
+    where e.generation_key = any(p_keys);
+    if p_dry_run then
+        return v_answer;
+    end if;
+    delete from public.generation_status as g where g.prompt_hash = any(p_keys);
+    return v_answer || jsonb_build_object('keys', p_keys, 'objects', v_objects);
+end;
+$$$statement$,
+$statement$comment on function copperplate.remove_purged(text[], boolean) is
+'Remove these generations; answers counts, their keys and their objects. A dry run only counts.'$statement$,
+$statement$revoke all on function copperplate.remove_purged(text[], boolean) from public, anon, authenticated$statement$,
+$statement$grant execute on function copperplate.remove_purged(text[], boolean) to service_role$statement$,
+$statement$create function public.purge_entries(
     p_generation_key text default null,
     p_prompt text default null,
     p_key_prefix text default null,
@@ -7477,96 +7623,35 @@ declare
     v_children text[] := '{}';
     v_pinned_children bigint := 0;
     v_has_more boolean;
-    v_answer jsonb;
 begin
-    if coalesce(p_generation_key, p_prompt, p_key_prefix, p_model, p_older_than::text) is null then
-        raise exception 'purge_entries needs at least one condition'
-            using errcode = 'ZC006', hint = 'Name a key, a prompt, a prefix of the key, a model or an age.';
-    elsif '' = any(array[p_generation_key, p_prompt, p_key_prefix, p_model]) then
-        -- Every key begins with nothing: a variable that was never set must not empty the cache.
-        raise exception 'a condition of purge_entries is empty'
-            using errcode = 'ZC006', hint = 'Leave it out, or say what it must be.';
-    end if;
-
-    v_keys := array(
-        select g.prompt_hash
-        from public.generation_status as g
-        where
-            (
-                p_generation_key is null
-                or g.prompt_hash = p_generation_key
-                -- People hold the key of a picture: X-Copperplate-Key, prompt_hash in public.image_cache.
-                or g.prompt_hash = (select e.generation_key from copperplate.cache_entries as e where e.key = p_generation_key)
-            )
-            and (p_prompt is null or g.prompt = copperplate.fold_text(p_prompt))
-            and (p_key_prefix is null or starts_with(g.prompt_hash, p_key_prefix))
-            and (p_model is null or g.model = p_model)
-            and (p_older_than is null or g.created_at < copperplate.clock() - p_older_than)
-            -- A filter meets more than its author thinks of; whoever names the key means this picture.
-            and (p_with_pinned or p_generation_key is not null or g.pinned_at is null)
-        order by g.prompt_hash
-        limit p_limit
+    perform copperplate.check_purge(array[p_generation_key, p_prompt, p_key_prefix, p_model, p_older_than::text]);
+    v_keys := copperplate.find_to_purge(
+        p_generation_key, p_prompt, p_key_prefix, p_model, p_older_than, p_limit, p_with_pinned
     );
-
     if not p_with_pinned and p_generation_key is null then
-        select count(*)
-        into v_pinned
-        from public.generation_status as g
-        where
-            g.pinned_at is not null
-            and (p_prompt is null or g.prompt = copperplate.fold_text(p_prompt))
-            and (p_key_prefix is null or starts_with(g.prompt_hash, p_key_prefix))
-            and (p_model is null or g.model = p_model)
-            and (p_older_than is null or g.created_at < copperplate.clock() - p_older_than);
+        v_pinned := copperplate.count_pinned(p_prompt, p_key_prefix, p_model, p_older_than);
     end if;
-
     v_has_more := cardinality(v_keys) >= p_limit;
     if p_with_children or p_dry_run then
-        select c.keys, c.pinned
+        select c.keys, case when p_with_children then c.pinned else 0 end
         into v_children, v_pinned_children
         from copperplate.find_children(v_keys, p_with_pinned) as c;
     end if;
     if p_with_children and cardinality(v_children) > p_limit then
-        -- Children first: what they were made from leads to the rest of them in the next call.
+        -- The last of a lineage first: what they were made from leads to the rest of them in the next call.
         v_keys := v_children[:p_limit];
         v_pinned_children := 0;
         v_has_more := true;
     elsif p_with_children then
         v_keys := v_keys || v_children;
     end if;
-
-    -- Locked before they are looked at: a form that is recorded meanwhile is removed too, and named.
-    if not p_dry_run then
-        perform from public.generation_status as g
-        where g.prompt_hash = any(v_keys)
-        order by g.prompt_hash
-        for update;
-    end if;
-
-    select
-        jsonb_build_object(
-            'dry_run', p_dry_run, 'generations', cardinality(v_keys), 'pinned', v_pinned, 'has_more', v_has_more,
-            'children', cardinality(v_children),
-            'pinned_children', case when p_with_children then v_pinned_children else 0 end,
-            -- What people are shown, which is the original itself of some kinds.
-            'images', count(*) filter (where e.is_shown), 'bytes', coalesce(sum(e.file_size), 0)
-        )
-        || case
-            when p_dry_run and p_with_children then jsonb_build_object('tree', copperplate.tree_of(v_children))
-            when p_dry_run then '{}'::jsonb
-            else jsonb_build_object(
-                'keys', v_keys,
-                'objects', coalesce(jsonb_agg(jsonb_build_array(e.bucket, e.path) order by e.key) filter (where e.key is not null), '[]')
-            )
-        end
-    into v_answer
-    from copperplate.cache_entries as e
-    where e.generation_key = any(v_keys);
-
-    if not p_dry_run then
-        delete from public.generation_status as g where g.prompt_hash = any(v_keys);
-    end if;
-    return v_answer;
+    return copperplate.remove_purged(v_keys, p_dry_run) || jsonb_build_object(
+        'dry_run', p_dry_run, 'pinned', v_pinned, 'has_more', v_has_more, 'children', cardinality(v_children),
+        'pinned_children', v_pinned_children
+    ) || case
+        when p_dry_run and p_with_children then jsonb_build_object('tree', copperplate.tree_of(v_children))
+        else '{}'::jsonb
+    end;
 end;
 $$$statement$,
 $statement$comment on function public.purge_entries(text, text, text, text, interval, boolean, integer, boolean, boolean) is
@@ -9371,6 +9456,21 @@ $statement$comment on function copperplate.source_is_taken_down(text) is
 'Whether there is a tombstone of a source picture, by its digest, or of any picture that it comes from.'$statement$,
 $statement$revoke all on function copperplate.source_is_taken_down(text) from public, anon, authenticated$statement$,
 $statement$grant execute on function copperplate.source_is_taken_down(text) to service_role$statement$,
+$statement$create function copperplate.owns_alone(p_digest text, p_owner text)
+returns boolean
+language sql
+stable
+security invoker
+set search_path = ''
+as $$
+    select coalesce(bool_and(o.owner = p_owner), false)
+    from copperplate.source_owners as o
+    where o.digest = p_digest;
+$$$statement$,
+$statement$comment on function copperplate.owns_alone(text, text) is
+'Whether p_owner had the bytes of a source picture, and nobody else with a name.'$statement$,
+$statement$revoke all on function copperplate.owns_alone(text, text) from public, anon, authenticated$statement$,
+$statement$grant execute on function copperplate.owns_alone(text, text) to service_role$statement$,
 $statement$create function public.find_source(p_digest text, p_owner text default null)
 returns jsonb
 language sql
@@ -9385,13 +9485,15 @@ as $$
         'is_owned', exists (
             select from copperplate.source_owners as o where o.digest = s.digest and o.owner = p_owner
         ),
+        'is_owned_alone', copperplate.owns_alone(s.digest, p_owner),
         'is_taken_down', copperplate.source_is_taken_down(s.digest)
     )
     from copperplate.source_pictures as s
     where s.digest = p_digest;
 $$$statement$,
 $statement$comment on function public.find_source(text, text) is
-'What is known of the source picture with that SHA-256, and whether p_owner had its bytes; null where it is unknown.'$statement$,
+'What is known of the source picture with that SHA-256, and whether p_owner had its bytes, alone or with others; null
+where it is unknown.'$statement$,
 $statement$revoke all on function public.find_source(text, text) from public, anon, authenticated$statement$,
 $statement$grant execute on function public.find_source(text, text) to service_role$statement$,
 $statement$create function public.note_source(
@@ -9412,57 +9514,43 @@ set search_path = ''
 as $$
 declare
     v_now timestamptz := copperplate.clock();
-    v_relation text := case
-        when p_parent_key is null then null
-        when p_crop is null then 'same'
-        else 'cropped'
-    end;
-    v_parent_source text := (
-        select g.recipe ->> 'source'
-        from public.generation_status as g
-        where g.prompt_hash = p_parent_key and g.kind = 'processed'
-    );
+    v_is_new boolean;
+    v_is_kept_long boolean;
     v_known jsonb;
 begin
     perform copperplate.hold_lineage();
     perform copperplate.hold_user(jsonb_build_object('budgets', array[jsonb_build_object('name', p_owner)]));
     insert into copperplate.source_pictures as s (
-        digest, format, width, height, size_bytes, parent_key, parent_source, relation, crop, created_at, last_used_at
+        digest, format, width, height, size_bytes, created_at, last_used_at
     )
-    values (
-        p_digest, p_format, p_width, p_height, p_size_bytes, p_parent_key, v_parent_source, v_relation,
-        p_crop, v_now, v_now
-    )
-    on conflict (digest) do update
-    set
-        last_used_at = excluded.last_used_at,
-        parent_key = coalesce(s.parent_key, excluded.parent_key),
-        parent_source = case when s.parent_key is null then excluded.parent_source else s.parent_source end,
-        relation = case when s.parent_key is null then excluded.relation else s.relation end,
-        crop = case when s.parent_key is null then excluded.crop else s.crop end;
+    values (p_digest, p_format, p_width, p_height, p_size_bytes, v_now, v_now)
+    on conflict (digest) do update set last_used_at = excluded.last_used_at
+    -- No transaction has changed a row that was just inserted. The store drops what is kept a day after it was stored,
+    -- and a wish may wait for a day.
+    returning s.xmax = 0, coalesce(s.kept_at < v_now - interval '30 minutes', false) into v_is_new, v_is_kept_long;
+    perform copperplate.note_parent(
+        p_digest, p_parent_key, p_crop, v_is_new or copperplate.owns_alone(p_digest, p_owner)
+    );
     if p_owner is not null and not copperplate.is_forgotten(p_owner) then
         insert into copperplate.source_owners (digest, owner, created_at)
         values (p_digest, p_owner, v_now)
         on conflict (digest, owner) do nothing;
     end if;
     v_known := public.find_source(p_digest, p_owner);
+    if v_is_kept_long or (v_known ->> 'is_taken_down')::boolean then
+        v_known := v_known || '{"kept_path": null, "kept_digest": null, "kept_format": null}';
+    end if;
     if (v_known ->> 'is_taken_down')::boolean then
         -- Its parent was taken down before it was known to be that.
         perform copperplate.remove_made_from(p_digest);
-    end if;
-    -- The store drops it a day after it was stored, and a wish may wait for a day.
-    if exists (
-        select from copperplate.source_pictures as s
-        where s.digest = p_digest and s.kept_at < v_now - interval '30 minutes'
-    ) then
-        return v_known || '{"kept_path": null, "kept_digest": null, "kept_format": null}';
     end if;
     return v_known;
 end;
 $$$statement$,
 $statement$comment on function public.note_source(text, text, integer, integer, bigint, text, text, integer[]) is
-'Note a source picture, and that p_owner had its bytes; nobody for null, nor a user who was forgotten. A parent is noted
-where none is known yet. Answers as find_source does, with a clean copy only if it outlives a wish that is made now.'$statement$,
+'Note a source picture, and that p_owner had its bytes; nobody for null, nor a user who was forgotten. Where no parent
+is known yet, one is noted: the picture whose very bytes these are; a rectangle of p_parent_key only of bytes that nobody
+but p_owner had. Answers as find_source does, with a clean copy only if it outlives a wish that is made now.'$statement$,
 $statement$revoke all on function public.note_source(text, text, integer, integer, bigint, text, text, integer[])
 from public, anon, authenticated$statement$,
 $statement$grant execute on function public.note_source(text, text, integer, integer, bigint, text, text, integer[])
@@ -9475,6 +9563,12 @@ security invoker
 set search_path = ''
 as $$
 begin
+    -- A takedown sees what is kept, or this sees the takedown.
+    perform copperplate.hold_lineage();
+    if copperplate.source_is_taken_down(p_digest) then
+        perform copperplate.discard_object('processed', p_path, p_digest);
+        return false;
+    end if;
     update copperplate.source_pictures as s
     set
         kept_path = p_path, kept_digest = p_kept_digest, kept_format = p_format,
@@ -9484,9 +9578,30 @@ begin
 end;
 $$$statement$,
 $statement$comment on function public.keep_input(text, text, text, text) is
-'Note that a clean copy of a source picture lies in the bucket of processed pictures; false where it is unknown.'$statement$,
+'Note that a clean copy of a source picture lies in the bucket of processed pictures; false where it is unknown, or
+taken down: then the copy is to be removed.'$statement$,
 $statement$revoke all on function public.keep_input(text, text, text, text) from public, anon, authenticated$statement$,
 $statement$grant execute on function public.keep_input(text, text, text, text) to service_role$statement$,
+$statement$create function copperplate.discard_inputs(p_digests text[])
+returns void
+language plpgsql
+volatile
+security invoker
+set search_path = ''
+as $$
+begin
+    perform copperplate.discard_object('processed', s.kept_path, s.digest)
+    from copperplate.source_pictures as s
+    where s.digest = any(p_digests) and s.kept_path is not null;
+    update copperplate.source_pictures as s
+    set kept_path = null, kept_digest = null, kept_format = null, kept_at = null
+    where s.digest = any(p_digests) and s.kept_path is not null;
+end;
+$$$statement$,
+$statement$comment on function copperplate.discard_inputs(text[]) is
+'Remove the clean copies of source pictures that are taken down. Whoever calls it holds the lineage.'$statement$,
+$statement$revoke all on function copperplate.discard_inputs(text[]) from public, anon, authenticated$statement$,
+$statement$grant execute on function copperplate.discard_inputs(text[]) to service_role$statement$,
 $statement$create function public.find_results(p_digest text)
 returns jsonb
 language sql
@@ -9608,7 +9723,57 @@ $statement$grant execute on function public.processed_cache_key(text, text, text
 select pg_temp.apply_migration('20261120000868', 'create_source_retention', array[
 $statement$-- How long source pictures are known, and who had their bytes.
 
-create function copperplate.forget_old_sources(p_cutoff timestamptz, p_limit integer)
+create function copperplate.lock_old_sources(p_cutoff timestamptz, p_limit integer)
+returns text[]
+language sql
+volatile
+security invoker
+set search_path = ''
+as $$
+    select array(
+        select s.digest
+        from copperplate.source_pictures as s
+        where
+            s.last_used_at < p_cutoff
+            -- Lineage goes through it, also where the generation between grew old: what came of it goes first.
+            and not exists (
+                select from copperplate.source_pictures as c
+                where c.parent_source = s.digest and c.digest <> s.digest and c.last_used_at < p_cutoff
+            )
+        order by s.last_used_at
+        limit p_limit
+        for update skip locked
+    );
+$$$statement$,
+$statement$comment on function copperplate.lock_old_sources(timestamptz, integer) is
+'Lock at most p_limit source pictures that were not used since p_cutoff, nothing that came of which is as old.'$statement$,
+$statement$revoke all on function copperplate.lock_old_sources(timestamptz, integer) from public, anon, authenticated$statement$,
+$statement$grant execute on function copperplate.lock_old_sources(timestamptz, integer) to service_role$statement$,
+$statement$create function copperplate.source_used_at(p_digest text, p_cutoff timestamptz)
+returns timestamptz
+language sql
+stable
+security invoker
+set search_path = ''
+as $$
+    select max(u.used_at)
+    from (
+        -- What is old, pinned, or being made is looked at again a day later.
+        select greatest(e.last_accessed_at, p_cutoff + interval '1 day') as used_at
+        from public.generation_status as g
+        left join copperplate.cache_entries as e on g.prompt_hash = e.generation_key
+        where g.kind = 'processed' and g.recipe ->> 'source' = p_digest
+        union all
+        select c.last_used_at
+        from copperplate.source_pictures as c
+        where c.parent_source = p_digest and c.digest <> p_digest
+    ) as u;
+$$$statement$,
+$statement$comment on function copperplate.source_used_at(text, timestamptz) is
+'When what was made of a source picture was last used, results and what came of these; null where there is nothing.'$statement$,
+$statement$revoke all on function copperplate.source_used_at(text, timestamptz) from public, anon, authenticated$statement$,
+$statement$grant execute on function copperplate.source_used_at(text, timestamptz) to service_role$statement$,
+$statement$create function copperplate.forget_old_sources(p_cutoff timestamptz, p_limit integer)
 returns bigint
 language plpgsql
 volatile
@@ -9618,48 +9783,27 @@ as $$
 declare
     -- A wish waits for a day at most, and needs the row of its source.
     v_cutoff timestamptz := least(p_cutoff, copperplate.clock() - interval '2 days');
+    v_looked_at integer := 0;
     v_keys text[];
-    v_used text[];
 begin
-    v_keys := array(
-        select s.digest
-        from copperplate.source_pictures as s
-        where s.last_used_at < v_cutoff
-        order by s.last_used_at
-        limit p_limit
-        for update skip locked
-    );
-    v_used := array(
-        select k.digest
+    while v_looked_at < p_limit loop
+        v_keys := copperplate.lock_old_sources(v_cutoff, p_limit - v_looked_at);
+        exit when cardinality(v_keys) = 0;
+        v_looked_at := v_looked_at + cardinality(v_keys);
+        -- It was used when what came of it was, and is not looked at again before that is old.
+        update copperplate.source_pictures as s
+        set last_used_at = u.used_at
         from unnest(v_keys) as k (digest)
-        where exists (
-            select from public.generation_status as g
-            where g.kind = 'processed' and g.recipe ->> 'source' = k.digest
-        )
-        -- Lineage goes through it, also where the generation between grew old.
-        or exists (select from copperplate.source_pictures as s where s.parent_source = k.digest)
-    );
-    delete from copperplate.source_pictures as s where s.digest = any(v_keys) and s.digest <> all(v_used);
-    -- It was used when its results were. They are not looked at again before those are old.
-    update copperplate.source_pictures as s
-    set last_used_at = coalesce(
-        (
-            select max(e.last_accessed_at)
-            from public.generation_status as g
-            inner join copperplate.cache_entries as e on g.prompt_hash = e.generation_key
-            where
-                g.kind = 'processed' and g.recipe ->> 'source' = s.digest
-                and e.last_accessed_at > v_cutoff
-        ),
-        copperplate.clock()
-    )
-    where s.digest = any(v_used);
-    return cardinality(v_keys);
+        cross join lateral copperplate.source_used_at(k.digest, v_cutoff) as u (used_at)
+        where s.digest = k.digest and u.used_at is not null;
+        delete from copperplate.source_pictures as s where s.digest = any(v_keys) and s.last_used_at < v_cutoff;
+    end loop;
+    return v_looked_at;
 end;
 $$$statement$,
 $statement$comment on function copperplate.forget_old_sources(timestamptz, integer) is
-'Forget source pictures of which nothing is made, and that were not used since p_cutoff, two days ago at least. At most
-p_limit are looked at; answers how many were.'$statement$,
+'Forget source pictures of which nothing is made, and that were not used since p_cutoff, two days ago at least, the last
+of a lineage first. At most p_limit are looked at; answers how many were.'$statement$,
 $statement$revoke all on function copperplate.forget_old_sources(timestamptz, integer) from public, anon, authenticated$statement$,
 $statement$grant execute on function copperplate.forget_old_sources(timestamptz, integer) to service_role$statement$,
 $statement$create function copperplate.forget_sources_of(p_user uuid)
@@ -9693,7 +9837,8 @@ $statement$-- Where pictures come from, and what was made from them. Lineage goe
 --   generation ──(its bytes, or a rectangle of them)──► source picture ──(recipe.source)──► generation
 --
 -- A generation has one source picture and that has one parent, so what is above is a line, and what is below a tree. A
--- declared parent may close a circle: every walk here meets each digest once, or ends at a depth.
+-- parent that would close a circle is not noted, unless two are noted at the same moment: every walk here meets each
+-- digest once, or ends at a depth.
 
 create function copperplate.hold_lineage()
 returns void
@@ -9722,6 +9867,74 @@ $statement$comment on function copperplate.close_lineage() is
 'Wait for all who hold the lineage, and until the transaction ends let nobody add to it.'$statement$,
 $statement$revoke all on function copperplate.close_lineage() from public, anon, authenticated$statement$,
 $statement$grant execute on function copperplate.close_lineage() to service_role$statement$,
+$statement$create function copperplate.comes_from(p_digest text, p_origin text)
+returns boolean
+language sql
+stable
+security invoker
+set search_path = ''
+as $$
+    with recursive above (digest) as (
+        select p_digest
+        union
+        select s.parent_source
+        from above as a
+        inner join copperplate.source_pictures as s on a.digest = s.digest
+    )
+
+    select exists (select from above as a where a.digest = p_origin);
+$$$statement$,
+$statement$comment on function copperplate.comes_from(text, text) is
+'Whether bytes are those of p_origin, or come from them in any number of steps.'$statement$,
+$statement$revoke all on function copperplate.comes_from(text, text) from public, anon, authenticated$statement$,
+$statement$grant execute on function copperplate.comes_from(text, text) to service_role$statement$,
+$statement$create function copperplate.parent_of(p_digest text, p_parent_key text, p_crop integer[], p_is_told boolean)
+returns table (key text, source text, crop integer[])
+language sql
+stable
+security invoker
+set search_path = ''
+as $$
+    select f.key, g.recipe ->> 'source', f.crop
+    from (
+        select 1 as rank, p_parent_key as key, null::integer[] as crop, null::timestamptz as created_at
+        where p_parent_key is not null and p_crop is null
+        union all
+        select 2, e.generation_key, null, e.created_at
+        from copperplate.cache_entries as e
+        where e.digest = p_digest
+        union all
+        select 3, p_parent_key, p_crop, null
+        where p_parent_key is not null and p_crop is not null and p_is_told
+    ) as f
+    left join public.generation_status as g on f.key = g.prompt_hash and g.kind = 'processed'
+    where not copperplate.comes_from(g.recipe ->> 'source', p_digest)
+    order by f.rank asc, f.created_at asc, f.key asc
+    limit 1;
+$$$statement$,
+$statement$comment on function copperplate.parent_of(text, text, integer[], boolean) is
+'The generation whose picture these bytes are, told or found by their digest, before the one that they are said to be a
+rectangle of, where that counts (p_is_told); none that was itself made from them.'$statement$,
+$statement$revoke all on function copperplate.parent_of(text, text, integer[], boolean) from public, anon, authenticated$statement$,
+$statement$grant execute on function copperplate.parent_of(text, text, integer[], boolean) to service_role$statement$,
+$statement$create function copperplate.note_parent(p_digest text, p_parent_key text, p_crop integer[], p_is_told boolean)
+returns void
+language sql
+volatile
+security invoker
+set search_path = ''
+as $$
+    update copperplate.source_pictures as s
+    set
+        parent_key = p.key, parent_source = p.source, crop = p.crop,
+        relation = case when p.crop is null then 'same' else 'cropped' end
+    from copperplate.parent_of(p_digest, p_parent_key, p_crop, p_is_told) as p
+    where s.digest = p_digest and s.parent_key is null;
+$$$statement$,
+$statement$comment on function copperplate.note_parent(text, text, integer[], boolean) is
+'Note where a source picture comes from, as parent_of finds it, if nothing is known of that yet.'$statement$,
+$statement$revoke all on function copperplate.note_parent(text, text, integer[], boolean) from public, anon, authenticated$statement$,
+$statement$grant execute on function copperplate.note_parent(text, text, integer[], boolean) to service_role$statement$,
 $statement$create view public.picture_lineage
 with (security_invoker = true)
 as
@@ -9783,34 +9996,86 @@ $statement$comment on function copperplate.names_below(text[]) is
 made from them in any number of steps.'$statement$,
 $statement$revoke all on function copperplate.names_below(text[]) from public, anon, authenticated$statement$,
 $statement$grant execute on function copperplate.names_below(text[]) to service_role$statement$,
-$statement$create function copperplate.generations_below(p_keys text[])
+$statement$create function copperplate.bytes_below(p_keys text[], p_digests text[])
 returns setof text
 language sql
 stable
 security invoker
 set search_path = ''
 as $$
-    -- The first step in one, as there may be as many keys as there are pictures.
-    select g.prompt_hash
-    from copperplate.names_below(
-        array(
-            select s.digest
-            from copperplate.source_pictures as s
-            where s.parent_key = any(p_keys)
-            union
-            select s.digest
-            from copperplate.cache_entries as e
-            inner join copperplate.source_pictures as s on e.digest = s.digest
-            where e.generation_key = any(p_keys)
-        )
-    ) as b (name)
-    inner join public.generation_status as g on b.name = g.prompt_hash
-    where g.prompt_hash <> all(p_keys);
+    select s.digest from copperplate.source_pictures as s where s.parent_key = any(p_keys)
+    union
+    -- What came from a generation that grew old is found all the same.
+    select s.digest from copperplate.source_pictures as s where s.parent_source = any(p_digests)
+    union
+    -- Their own bytes, which somebody may bring as a file.
+    select e.digest from copperplate.cache_entries as e where e.generation_key = any(p_keys);
 $$$statement$,
-$statement$comment on function copperplate.generations_below(text[]) is
-'The keys of all generations that were made from these, in any number of steps, without these themselves.'$statement$,
-$statement$revoke all on function copperplate.generations_below(text[]) from public, anon, authenticated$statement$,
-$statement$grant execute on function copperplate.generations_below(text[]) to service_role$statement$,
+$statement$comment on function copperplate.bytes_below(text[], text[]) is
+'The digests of what came, in one step, of these generations and of what was made from these bytes.'$statement$,
+$statement$revoke all on function copperplate.bytes_below(text[], text[]) from public, anon, authenticated$statement$,
+$statement$grant execute on function copperplate.bytes_below(text[], text[]) to service_role$statement$,
+$statement$create function copperplate.generations_below(p_keys text[], p_depth integer default 2147483647)
+returns table (key text, depth integer)
+language plpgsql
+stable
+security invoker
+set search_path = ''
+as $$
+declare
+    v_keys text[] := p_keys;
+    v_digests text[] := '{}';
+    v_met text[] := p_keys;
+    v_met_digests text[] := '{}';
+begin
+    -- A level at a time, as there may be as many keys as there are pictures.
+    for v_depth in 1..p_depth loop
+        v_digests := array(
+            select b.digest from copperplate.bytes_below(v_keys, v_digests) as b (digest)
+            except
+            select unnest(v_met_digests)
+        );
+        exit when cardinality(v_digests) = 0;
+        v_keys := array(
+            select g.prompt_hash
+            from public.generation_status as g
+            where g.kind = 'processed' and g.recipe ->> 'source' = any(v_digests)
+            except
+            select unnest(v_met)
+        );
+        v_met := v_met || v_keys;
+        v_met_digests := v_met_digests || v_digests;
+        return query select k.key, v_depth from unnest(v_keys) as k (key);
+    end loop;
+end;
+$$$statement$,
+$statement$comment on function copperplate.generations_below(text[], integer) is
+'The keys of all generations that were made from these, without these themselves, each with the fewest steps that lead
+to it, p_depth at most.'$statement$,
+$statement$revoke all on function copperplate.generations_below(text[], integer) from public, anon, authenticated$statement$,
+$statement$grant execute on function copperplate.generations_below(text[], integer) to service_role$statement$,
+$statement$create function copperplate.generations_above(p_key text, p_depth integer)
+returns table (key text, depth integer)
+language sql
+stable
+security invoker
+set search_path = ''
+as $$
+    with recursive above (key, digest, depth) as (
+        select p_key, (select l.image_hash from public.picture_lineage as l where l.key = p_key), 0
+        union
+        select s.parent_key, s.parent_source, a.depth - 1
+        from above as a
+        inner join copperplate.source_pictures as s on a.digest = s.digest
+        where s.parent_key is not null and a.depth > -p_depth
+    )
+
+    select a.key, a.depth from above as a;
+$$$statement$,
+$statement$comment on function copperplate.generations_above(text, integer) is
+'A generation, and what it was made from in at most p_depth steps: their depths are below 0.'$statement$,
+$statement$revoke all on function copperplate.generations_above(text, integer) from public, anon, authenticated$statement$,
+$statement$grant execute on function copperplate.generations_above(text, integer) to service_role$statement$,
 $statement$create function copperplate.remove_made_from(p_digest text)
 returns void
 language plpgsql
@@ -9819,25 +10084,24 @@ security invoker
 set search_path = ''
 as $$
 declare
-    v_keys text[] := array(
-        select g.prompt_hash
-        from copperplate.names_below(array[p_digest]) as b (name)
-        inner join public.generation_status as g on b.name = g.prompt_hash
-    );
+    v_names text[] := array(select b.name from copperplate.names_below(array[p_digest]) as b (name));
+    v_keys text[] := array(select g.prompt_hash from public.generation_status as g where g.prompt_hash = any(v_names));
 begin
     perform from public.generation_status as g
     where g.prompt_hash = any(v_keys)
     order by g.prompt_hash
     for update;
     delete from public.generation_status as g where g.prompt_hash = any(v_keys);
+    perform copperplate.discard_inputs(v_names);
 end;
 $$$statement$,
 $statement$comment on function copperplate.remove_made_from(text) is
-'Remove every generation that was made from these bytes, which turn out to be taken down.'$statement$,
+'Remove every generation that was made from these bytes, which turn out to be taken down, and every copy of what they
+were made from.'$statement$,
 $statement$revoke all on function copperplate.remove_made_from(text) from public, anon, authenticated$statement$,
 $statement$grant execute on function copperplate.remove_made_from(text) to service_role$statement$,
 $statement$create function public.lineage_of(
-    p_key text, p_depth integer default 32, p_limit integer default 1000, p_with_descendants boolean default true
+    p_key text, p_limit integer default 1000, p_with_descendants boolean default true, p_owner text default null
 )
 returns table (
     key text,
@@ -9851,73 +10115,48 @@ returns table (
     bytes bigint,
     is_pinned boolean,
     created_at timestamptz,
-    depth integer
+    depth integer,
+    is_owned boolean
 )
 language sql
 stable
 security invoker
 set search_path = ''
 as $$
-    with recursive asked (key) as (
+    with asked (key) as (
         -- People hold the key of a picture, too.
         select coalesce((select e.generation_key from copperplate.cache_entries as e where e.key = p_key), p_key)
     ),
 
-    above (key, digest, depth) as (
-        select a.key, (select l.image_hash from public.picture_lineage as l where l.key = a.key), 0
-        from asked as a
-        union
-        select s.parent_key, s.parent_source, a.depth - 1
-        from above as a
-        inner join copperplate.source_pictures as s on a.digest = s.digest
-        where s.parent_key is not null and a.depth > -least(p_depth, 32)
-    ),
-
-    below (key, digest, depth) as (
-        select a.key, null::text, 0
-        from asked as a
-        union
-        select n.key, n.digest, b.depth + 1
-        from below as b
-        cross join lateral (
-            select g.prompt_hash as key, f.digest
-            from (
-                select s.digest from copperplate.source_pictures as s where s.parent_key = b.key
-                union
-                select s.digest from copperplate.source_pictures as s where s.parent_source = b.digest
-                union
-                select e.digest from copperplate.cache_entries as e where e.generation_key = b.key
-            ) as f
-            left join public.generation_status as g on g.kind = 'processed' and f.digest = g.recipe ->> 'source'
-        ) as n
-        where p_with_descendants and b.depth < least(p_depth, 32)
-    ),
-
-    -- Where a circle was declared the nearest counts.
+    -- Where a circle was noted the nearest counts.
     met as (
         select distinct on (m.key) m.key, m.depth
         from (
-            select a.key, a.depth from above as a
+            select n.key, n.depth from asked as a cross join lateral copperplate.generations_above(a.key, 32) as n
             union all
-            select b.key, b.depth from below as b
+            select n.key, n.depth
+            from asked as a
+            cross join lateral copperplate.generations_below(array[a.key], 32) as n
+            where p_with_descendants
         ) as m
         order by m.key asc, abs(m.depth) asc, m.depth asc
     )
 
     select
         l.key, l.kind, l.operation, l.model, l.image_hash, l.parent_key, l.relation, l.crop, l.bytes, l.is_pinned,
-        l.created_at, m.depth
+        l.created_at, m.depth,
+        exists (select from copperplate.source_owners as o where o.digest = l.image_hash and o.owner = p_owner)
     from met as m
     inner join public.picture_lineage as l on m.key = l.key
     order by m.depth asc, l.created_at asc, l.key asc
     limit least(p_limit, 1000);
 $$$statement$,
-$statement$comment on function public.lineage_of(text, integer, integer, boolean) is
+$statement$comment on function public.lineage_of(text, integer, boolean, text) is
 'A picture, by the key of its generation or its own, with what it was made from (depth below 0) and what was made from
-it (above 0), the farthest ancestor first: at most p_depth steps, 32 by default and at most, and p_limit rows, 1,000.
-Without p_with_descendants, what it was made from alone.'$statement$,
-$statement$revoke all on function public.lineage_of(text, integer, integer, boolean) from public, anon, authenticated$statement$,
-$statement$grant execute on function public.lineage_of(text, integer, integer, boolean) to service_role$statement$
+it (above 0), the farthest ancestor first: at most 32 steps each way, and p_limit rows, 1,000. Without
+p_with_descendants, what it was made from alone. is_owned: whether p_owner had the bytes that one was made from.'$statement$,
+$statement$revoke all on function public.lineage_of(text, integer, boolean, text) from public, anon, authenticated$statement$,
+$statement$grant execute on function public.lineage_of(text, integer, boolean, text) to service_role$statement$
 ]);
 
 select pg_temp.apply_migration('20261120000870', 'create_user_requests', array[
@@ -10133,15 +10372,17 @@ set search_path = ''
 as $$
     select
         coalesce(
-            array_agg(g.prompt_hash order by g.prompt_hash) filter (where p_with_pinned or g.pinned_at is null), '{}'
+            array_agg(g.prompt_hash order by b.depth desc, g.prompt_hash asc)
+            filter (where p_with_pinned or g.pinned_at is null),
+            '{}'
         ),
         count(*) filter (where not p_with_pinned and g.pinned_at is not null)
-    from copperplate.generations_below(p_keys) as b (key)
+    from copperplate.generations_below(p_keys) as b
     inner join public.generation_status as g on b.key = g.prompt_hash;
 $$$statement$,
 $statement$comment on function copperplate.find_children(text[], boolean) is
-'All that was made from these generations, in any number of steps. Pinned ones are only counted, unless they are
-meant.'$statement$,
+'All that was made from these generations, in any number of steps, the most steps first. Pinned ones are only counted,
+unless they are meant.'$statement$,
 $statement$revoke all on function copperplate.find_children(text[], boolean) from public, anon, authenticated$statement$,
 $statement$grant execute on function copperplate.find_children(text[], boolean) to service_role$statement$,
 $statement$create function copperplate.tree_of(p_children text[])
@@ -10154,10 +10395,15 @@ as $$
     select coalesce(jsonb_agg(to_jsonb(n)), '[]')
     from (
         select l.key, l.kind, l.operation, l.parent_key, l.bytes
-        from public.picture_lineage as l
-        where
-            l.key = any(p_children)
-            or l.key in (select c.parent_key from public.picture_lineage as c where c.key = any(p_children))
+        from (
+            select unnest(p_children)
+            union
+            select s.parent_key
+            from public.generation_status as g
+            inner join copperplate.source_pictures as s on g.recipe ->> 'source' = s.digest
+            where g.kind = 'processed' and g.prompt_hash = any(p_children)
+        ) as shown (key)
+        inner join public.picture_lineage as l on shown.key = l.key
         order by l.created_at asc, l.key asc
         -- To be shown to a person.
         limit 200

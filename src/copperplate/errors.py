@@ -14,7 +14,7 @@ CopperplateError
 │   ├── UnknownParameter      one that a request which changes something does not know
 │   ├── InvalidBody           not a JSON object, cut off, or slow
 │   ├── BodyTooLarge          more than a request can need; 413
-│   ├── UnsupportedMediaType  a body that is not declared as JSON; 415
+│   ├── UnsupportedMediaType  a body that is not declared as what the route takes; 415
 │   └── InvalidIdempotencyKey   empty, too long, or not printable ASCII
 ├── IdempotencyConflict       the Idempotency-Key stands for another request; 409
 ├── PictureGone               what was delivered under an Idempotency-Key was removed since; 410
@@ -144,8 +144,10 @@ class BodyTooLarge(InvalidRequest, code="body_too_large", status=413, title="The
     """The body is larger than any request needs."""
 
 
-class UnsupportedMediaType(InvalidRequest, code="unsupported_media_type", status=415, title="The body must be JSON"):
-    """The body is not declared as JSON."""
+class UnsupportedMediaType(
+    InvalidRequest, code="unsupported_media_type", status=415, title="The type of the body is not taken here"
+):
+    """The body is not declared as what the route takes: the message says what that is."""
 
 
 class InvalidIdempotencyKey(InvalidRequest, code="invalid_idempotency_key", title="The Idempotency-Key is not usable"):

@@ -97,12 +97,14 @@ class KeptInput:
 class KnownSource:
     """What the ledger knows of a source picture.
 
-    `is_owned`: the owner asked about had its bytes. `is_taken_down`: it, or what it comes from, was taken down.
+    `is_owned`: the owner asked about had its bytes; `is_owned_alone`: and nobody else with a name. `is_taken_down`: it,
+    or what it comes from, was taken down.
     """
 
     picture: SourcePicture
     is_owned: bool
     is_taken_down: bool
+    is_owned_alone: bool = False
     kept_input: KeptInput | None = None
 
 
@@ -123,7 +125,7 @@ class LineageNode:
 
     `source` is the digest of what it was made from, `parent` the generation that this comes from, `crop` the rectangle
     of it. All are None of a picture that was generated. `depth` counts steps from the picture asked about: negative for
-    its ancestors, positive for its descendants.
+    its ancestors, positive for its descendants. `is_owned`: the owner asked about had the bytes it was made from.
     """
 
     generation_key: str
@@ -135,3 +137,4 @@ class LineageNode:
     crop: Crop | None
     depth: int
     created_at: datetime
+    is_owned: bool = False

@@ -88,8 +88,8 @@ objects and reservations. A tombstone of the rendition alone becomes one of its 
 revoke all on function copperplate.enforce_takedown(text, text) from public, anon, authenticated;
 grant execute on function copperplate.enforce_takedown(text, text) to service_role;
 
-create function copperplate.remove_taken_down(p_generation_key text, p_descendants text[])
-returns jsonb
+create function copperplate.place_taken_down(p_generation_key text)
+returns boolean
 language plpgsql
 volatile
 security invoker
@@ -97,12 +97,7 @@ set search_path = ''
 as $$
 declare
     v_now timestamptz := copperplate.clock();
-    v_keys text[] := array[p_generation_key] || p_descendants;
-    v_is_placed integer;
-    v_counts jsonb;
 begin
-    -- An election under way holds its key before its row can be seen: this insert waits until it is over, so that the
-    -- deletion finds the row. Whoever is elected later sees the tombstone in begin_submit.
     insert into public.generation_status (
         prompt_hash, kind, recipe, dimensions, model, status, error_class, retry_at, window_started_at, fence,
         created_at, updated_at
@@ -112,16 +107,41 @@ begin
         v_now, v_now
     )
     on conflict (prompt_hash) do nothing;
-    get diagnostics v_is_placed = row_count;
+    return found;
+end;
+$$;
 
-    -- Generations first, then entries: the one lock order.
+comment on function copperplate.place_taken_down(text) is
+'Place a row that is to be deleted where a generation has none. An election under way holds its key before its row can
+be seen: this waits until it is over. True where there was none. Whoever is elected later sees the tombstone in
+begin_submit.';
+revoke all on function copperplate.place_taken_down(text) from public, anon, authenticated;
+grant execute on function copperplate.place_taken_down(text) to service_role;
+
+create function copperplate.remove_taken_down(p_generation_key text, p_descendants text[])
+returns jsonb
+language plpgsql
+volatile
+security invoker
+set search_path = ''
+as $$
+declare
+    v_keys text[] := array[p_generation_key] || p_descendants;
+    -- Those of an earlier call, too: taking down again goes on where it failed.
+    v_names text[] := v_keys || array(
+        select t.generation_key from copperplate.takedowns as t where t.follows_key = p_generation_key
+    );
+    v_was_placed boolean := copperplate.place_taken_down(p_generation_key);
+    v_counts jsonb;
+begin
+    -- Generations first, then entries, and sources: the one lock order.
     perform from public.generation_status as g
     where g.prompt_hash = any(v_keys)
     order by g.prompt_hash
     for update;
     select
         jsonb_build_object(
-            'generations', cardinality(v_keys) - v_is_placed,
+            'generations', cardinality(v_keys) - v_was_placed::integer,
             'descendants', cardinality(p_descendants),
             -- What people are shown, which is the original itself of some kinds.
             'images', count(*) filter (where e.is_shown),
@@ -131,30 +151,15 @@ begin
     from copperplate.cache_entries as e
     where e.generation_key = any(v_keys);
     delete from public.generation_status as g where g.prompt_hash = any(v_keys);
+    perform copperplate.discard_inputs(v_names);
     perform pg_notify('copperplate', k.key) from unnest(v_keys) as k (key);
-
-    -- Those of an earlier call, too, while the store may still have them: taking down again goes on where it failed.
-    return v_counts || jsonb_build_object(
-        'keys', v_keys,
-        'objects', coalesce(
-            (
-                select jsonb_agg(jsonb_build_array(d.bucket, d.path) order by d.id)
-                from copperplate.discarded_objects as d
-                where
-                    d.generation_key = any(v_keys)
-                    or d.generation_key in (
-                        select t.generation_key from copperplate.takedowns as t where t.follows_key = p_generation_key
-                    )
-            ),
-            '[]'
-        )
-    );
+    return v_counts || jsonb_build_object('keys', v_keys, 'objects', copperplate.discarded_with(v_names));
 end;
 $$;
 
 comment on function copperplate.remove_taken_down(text, text[]) is
-'Remove a generation that has its tombstone, an election under way included, and its descendants; answers counts, their
-keys and objects.';
+'Remove a generation that has its tombstone, an election under way included, its descendants, and the clean copies of
+what they were made from; answers counts, their keys and objects.';
 revoke all on function copperplate.remove_taken_down(text, text[]) from public, anon, authenticated;
 grant execute on function copperplate.remove_taken_down(text, text[]) to service_role;
 

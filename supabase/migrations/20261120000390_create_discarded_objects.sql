@@ -42,3 +42,20 @@ comment on function copperplate.discard_object(text, text, text) is
 'Note an object for removal after its grace; a null path or a repeat changes nothing.';
 revoke all on function copperplate.discard_object(text, text, text) from public, anon, authenticated;
 grant execute on function copperplate.discard_object(text, text, text) to service_role;
+
+create function copperplate.discarded_with(p_keys text[])
+returns jsonb
+language sql
+stable
+security invoker
+set search_path = ''
+as $$
+    select coalesce(jsonb_agg(jsonb_build_array(d.bucket, d.path) order by d.id), '[]')
+    from copperplate.discarded_objects as d
+    where d.generation_key = any(p_keys);
+$$;
+
+comment on function copperplate.discarded_with(text[]) is
+'The objects of these generations and source pictures that the store may still have: [[bucket, path]].';
+revoke all on function copperplate.discarded_with(text[]) from public, anon, authenticated;
+grant execute on function copperplate.discarded_with(text[]) to service_role;

@@ -117,6 +117,23 @@ comment on function copperplate.source_is_taken_down(text) is
 revoke all on function copperplate.source_is_taken_down(text) from public, anon, authenticated;
 grant execute on function copperplate.source_is_taken_down(text) to service_role;
 
+create function copperplate.owns_alone(p_digest text, p_owner text)
+returns boolean
+language sql
+stable
+security invoker
+set search_path = ''
+as $$
+    select coalesce(bool_and(o.owner = p_owner), false)
+    from copperplate.source_owners as o
+    where o.digest = p_digest;
+$$;
+
+comment on function copperplate.owns_alone(text, text) is
+'Whether p_owner had the bytes of a source picture, and nobody else with a name.';
+revoke all on function copperplate.owns_alone(text, text) from public, anon, authenticated;
+grant execute on function copperplate.owns_alone(text, text) to service_role;
+
 create function public.find_source(p_digest text, p_owner text default null)
 returns jsonb
 language sql
@@ -131,6 +148,7 @@ as $$
         'is_owned', exists (
             select from copperplate.source_owners as o where o.digest = s.digest and o.owner = p_owner
         ),
+        'is_owned_alone', copperplate.owns_alone(s.digest, p_owner),
         'is_taken_down', copperplate.source_is_taken_down(s.digest)
     )
     from copperplate.source_pictures as s
@@ -138,7 +156,8 @@ as $$
 $$;
 
 comment on function public.find_source(text, text) is
-'What is known of the source picture with that SHA-256, and whether p_owner had its bytes; null where it is unknown.';
+'What is known of the source picture with that SHA-256, and whether p_owner had its bytes, alone or with others; null
+where it is unknown.';
 revoke all on function public.find_source(text, text) from public, anon, authenticated;
 grant execute on function public.find_source(text, text) to service_role;
 
@@ -160,58 +179,44 @@ set search_path = ''
 as $$
 declare
     v_now timestamptz := copperplate.clock();
-    v_relation text := case
-        when p_parent_key is null then null
-        when p_crop is null then 'same'
-        else 'cropped'
-    end;
-    v_parent_source text := (
-        select g.recipe ->> 'source'
-        from public.generation_status as g
-        where g.prompt_hash = p_parent_key and g.kind = 'processed'
-    );
+    v_is_new boolean;
+    v_is_kept_long boolean;
     v_known jsonb;
 begin
     perform copperplate.hold_lineage();
     perform copperplate.hold_user(jsonb_build_object('budgets', array[jsonb_build_object('name', p_owner)]));
     insert into copperplate.source_pictures as s (
-        digest, format, width, height, size_bytes, parent_key, parent_source, relation, crop, created_at, last_used_at
+        digest, format, width, height, size_bytes, created_at, last_used_at
     )
-    values (
-        p_digest, p_format, p_width, p_height, p_size_bytes, p_parent_key, v_parent_source, v_relation,
-        p_crop, v_now, v_now
-    )
-    on conflict (digest) do update
-    set
-        last_used_at = excluded.last_used_at,
-        parent_key = coalesce(s.parent_key, excluded.parent_key),
-        parent_source = case when s.parent_key is null then excluded.parent_source else s.parent_source end,
-        relation = case when s.parent_key is null then excluded.relation else s.relation end,
-        crop = case when s.parent_key is null then excluded.crop else s.crop end;
+    values (p_digest, p_format, p_width, p_height, p_size_bytes, v_now, v_now)
+    on conflict (digest) do update set last_used_at = excluded.last_used_at
+    -- No transaction has changed a row that was just inserted. The store drops what is kept a day after it was stored,
+    -- and a wish may wait for a day.
+    returning s.xmax = 0, coalesce(s.kept_at < v_now - interval '30 minutes', false) into v_is_new, v_is_kept_long;
+    perform copperplate.note_parent(
+        p_digest, p_parent_key, p_crop, v_is_new or copperplate.owns_alone(p_digest, p_owner)
+    );
     if p_owner is not null and not copperplate.is_forgotten(p_owner) then
         insert into copperplate.source_owners (digest, owner, created_at)
         values (p_digest, p_owner, v_now)
         on conflict (digest, owner) do nothing;
     end if;
     v_known := public.find_source(p_digest, p_owner);
+    if v_is_kept_long or (v_known ->> 'is_taken_down')::boolean then
+        v_known := v_known || '{"kept_path": null, "kept_digest": null, "kept_format": null}';
+    end if;
     if (v_known ->> 'is_taken_down')::boolean then
         -- Its parent was taken down before it was known to be that.
         perform copperplate.remove_made_from(p_digest);
-    end if;
-    -- The store drops it a day after it was stored, and a wish may wait for a day.
-    if exists (
-        select from copperplate.source_pictures as s
-        where s.digest = p_digest and s.kept_at < v_now - interval '30 minutes'
-    ) then
-        return v_known || '{"kept_path": null, "kept_digest": null, "kept_format": null}';
     end if;
     return v_known;
 end;
 $$;
 
 comment on function public.note_source(text, text, integer, integer, bigint, text, text, integer[]) is
-'Note a source picture, and that p_owner had its bytes; nobody for null, nor a user who was forgotten. A parent is noted
-where none is known yet. Answers as find_source does, with a clean copy only if it outlives a wish that is made now.';
+'Note a source picture, and that p_owner had its bytes; nobody for null, nor a user who was forgotten. Where no parent
+is known yet, one is noted: the picture whose very bytes these are; a rectangle of p_parent_key only of bytes that nobody
+but p_owner had. Answers as find_source does, with a clean copy only if it outlives a wish that is made now.';
 revoke all on function public.note_source(text, text, integer, integer, bigint, text, text, integer[])
 from public, anon, authenticated;
 grant execute on function public.note_source(text, text, integer, integer, bigint, text, text, integer[])
@@ -225,6 +230,12 @@ security invoker
 set search_path = ''
 as $$
 begin
+    -- A takedown sees what is kept, or this sees the takedown.
+    perform copperplate.hold_lineage();
+    if copperplate.source_is_taken_down(p_digest) then
+        perform copperplate.discard_object('processed', p_path, p_digest);
+        return false;
+    end if;
     update copperplate.source_pictures as s
     set
         kept_path = p_path, kept_digest = p_kept_digest, kept_format = p_format,
@@ -235,9 +246,32 @@ end;
 $$;
 
 comment on function public.keep_input(text, text, text, text) is
-'Note that a clean copy of a source picture lies in the bucket of processed pictures; false where it is unknown.';
+'Note that a clean copy of a source picture lies in the bucket of processed pictures; false where it is unknown, or
+taken down: then the copy is to be removed.';
 revoke all on function public.keep_input(text, text, text, text) from public, anon, authenticated;
 grant execute on function public.keep_input(text, text, text, text) to service_role;
+
+create function copperplate.discard_inputs(p_digests text[])
+returns void
+language plpgsql
+volatile
+security invoker
+set search_path = ''
+as $$
+begin
+    perform copperplate.discard_object('processed', s.kept_path, s.digest)
+    from copperplate.source_pictures as s
+    where s.digest = any(p_digests) and s.kept_path is not null;
+    update copperplate.source_pictures as s
+    set kept_path = null, kept_digest = null, kept_format = null, kept_at = null
+    where s.digest = any(p_digests) and s.kept_path is not null;
+end;
+$$;
+
+comment on function copperplate.discard_inputs(text[]) is
+'Remove the clean copies of source pictures that are taken down. Whoever calls it holds the lineage.';
+revoke all on function copperplate.discard_inputs(text[]) from public, anon, authenticated;
+grant execute on function copperplate.discard_inputs(text[]) to service_role;
 
 create function public.find_results(p_digest text)
 returns jsonb

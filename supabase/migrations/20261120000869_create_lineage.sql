@@ -3,7 +3,8 @@
 --   generation ──(its bytes, or a rectangle of them)──► source picture ──(recipe.source)──► generation
 --
 -- A generation has one source picture and that has one parent, so what is above is a line, and what is below a tree. A
--- declared parent may close a circle: every walk here meets each digest once, or ends at a depth.
+-- parent that would close a circle is not noted, unless two are noted at the same moment: every walk here meets each
+-- digest once, or ends at a depth.
 
 create function copperplate.hold_lineage()
 returns void
@@ -35,6 +36,80 @@ comment on function copperplate.close_lineage() is
 'Wait for all who hold the lineage, and until the transaction ends let nobody add to it.';
 revoke all on function copperplate.close_lineage() from public, anon, authenticated;
 grant execute on function copperplate.close_lineage() to service_role;
+
+create function copperplate.comes_from(p_digest text, p_origin text)
+returns boolean
+language sql
+stable
+security invoker
+set search_path = ''
+as $$
+    with recursive above (digest) as (
+        select p_digest
+        union
+        select s.parent_source
+        from above as a
+        inner join copperplate.source_pictures as s on a.digest = s.digest
+    )
+
+    select exists (select from above as a where a.digest = p_origin);
+$$;
+
+comment on function copperplate.comes_from(text, text) is
+'Whether bytes are those of p_origin, or come from them in any number of steps.';
+revoke all on function copperplate.comes_from(text, text) from public, anon, authenticated;
+grant execute on function copperplate.comes_from(text, text) to service_role;
+
+create function copperplate.parent_of(p_digest text, p_parent_key text, p_crop integer[], p_is_told boolean)
+returns table (key text, source text, crop integer[])
+language sql
+stable
+security invoker
+set search_path = ''
+as $$
+    select f.key, g.recipe ->> 'source', f.crop
+    from (
+        select 1 as rank, p_parent_key as key, null::integer[] as crop, null::timestamptz as created_at
+        where p_parent_key is not null and p_crop is null
+        union all
+        select 2, e.generation_key, null, e.created_at
+        from copperplate.cache_entries as e
+        where e.digest = p_digest
+        union all
+        select 3, p_parent_key, p_crop, null
+        where p_parent_key is not null and p_crop is not null and p_is_told
+    ) as f
+    left join public.generation_status as g on f.key = g.prompt_hash and g.kind = 'processed'
+    where not copperplate.comes_from(g.recipe ->> 'source', p_digest)
+    order by f.rank asc, f.created_at asc, f.key asc
+    limit 1;
+$$;
+
+comment on function copperplate.parent_of(text, text, integer[], boolean) is
+'The generation whose picture these bytes are, told or found by their digest, before the one that they are said to be a
+rectangle of, where that counts (p_is_told); none that was itself made from them.';
+revoke all on function copperplate.parent_of(text, text, integer[], boolean) from public, anon, authenticated;
+grant execute on function copperplate.parent_of(text, text, integer[], boolean) to service_role;
+
+create function copperplate.note_parent(p_digest text, p_parent_key text, p_crop integer[], p_is_told boolean)
+returns void
+language sql
+volatile
+security invoker
+set search_path = ''
+as $$
+    update copperplate.source_pictures as s
+    set
+        parent_key = p.key, parent_source = p.source, crop = p.crop,
+        relation = case when p.crop is null then 'same' else 'cropped' end
+    from copperplate.parent_of(p_digest, p_parent_key, p_crop, p_is_told) as p
+    where s.digest = p_digest and s.parent_key is null;
+$$;
+
+comment on function copperplate.note_parent(text, text, integer[], boolean) is
+'Note where a source picture comes from, as parent_of finds it, if nothing is known of that yet.';
+revoke all on function copperplate.note_parent(text, text, integer[], boolean) from public, anon, authenticated;
+grant execute on function copperplate.note_parent(text, text, integer[], boolean) to service_role;
 
 create view public.picture_lineage
 with (security_invoker = true)
@@ -101,35 +176,91 @@ made from them in any number of steps.';
 revoke all on function copperplate.names_below(text[]) from public, anon, authenticated;
 grant execute on function copperplate.names_below(text[]) to service_role;
 
-create function copperplate.generations_below(p_keys text[])
+create function copperplate.bytes_below(p_keys text[], p_digests text[])
 returns setof text
 language sql
 stable
 security invoker
 set search_path = ''
 as $$
-    -- The first step in one, as there may be as many keys as there are pictures.
-    select g.prompt_hash
-    from copperplate.names_below(
-        array(
-            select s.digest
-            from copperplate.source_pictures as s
-            where s.parent_key = any(p_keys)
-            union
-            select s.digest
-            from copperplate.cache_entries as e
-            inner join copperplate.source_pictures as s on e.digest = s.digest
-            where e.generation_key = any(p_keys)
-        )
-    ) as b (name)
-    inner join public.generation_status as g on b.name = g.prompt_hash
-    where g.prompt_hash <> all(p_keys);
+    select s.digest from copperplate.source_pictures as s where s.parent_key = any(p_keys)
+    union
+    -- What came from a generation that grew old is found all the same.
+    select s.digest from copperplate.source_pictures as s where s.parent_source = any(p_digests)
+    union
+    -- Their own bytes, which somebody may bring as a file.
+    select e.digest from copperplate.cache_entries as e where e.generation_key = any(p_keys);
 $$;
 
-comment on function copperplate.generations_below(text[]) is
-'The keys of all generations that were made from these, in any number of steps, without these themselves.';
-revoke all on function copperplate.generations_below(text[]) from public, anon, authenticated;
-grant execute on function copperplate.generations_below(text[]) to service_role;
+comment on function copperplate.bytes_below(text[], text[]) is
+'The digests of what came, in one step, of these generations and of what was made from these bytes.';
+revoke all on function copperplate.bytes_below(text[], text[]) from public, anon, authenticated;
+grant execute on function copperplate.bytes_below(text[], text[]) to service_role;
+
+create function copperplate.generations_below(p_keys text[], p_depth integer default 2147483647)
+returns table (key text, depth integer)
+language plpgsql
+stable
+security invoker
+set search_path = ''
+as $$
+declare
+    v_keys text[] := p_keys;
+    v_digests text[] := '{}';
+    v_met text[] := p_keys;
+    v_met_digests text[] := '{}';
+begin
+    -- A level at a time, as there may be as many keys as there are pictures.
+    for v_depth in 1..p_depth loop
+        v_digests := array(
+            select b.digest from copperplate.bytes_below(v_keys, v_digests) as b (digest)
+            except
+            select unnest(v_met_digests)
+        );
+        exit when cardinality(v_digests) = 0;
+        v_keys := array(
+            select g.prompt_hash
+            from public.generation_status as g
+            where g.kind = 'processed' and g.recipe ->> 'source' = any(v_digests)
+            except
+            select unnest(v_met)
+        );
+        v_met := v_met || v_keys;
+        v_met_digests := v_met_digests || v_digests;
+        return query select k.key, v_depth from unnest(v_keys) as k (key);
+    end loop;
+end;
+$$;
+
+comment on function copperplate.generations_below(text[], integer) is
+'The keys of all generations that were made from these, without these themselves, each with the fewest steps that lead
+to it, p_depth at most.';
+revoke all on function copperplate.generations_below(text[], integer) from public, anon, authenticated;
+grant execute on function copperplate.generations_below(text[], integer) to service_role;
+
+create function copperplate.generations_above(p_key text, p_depth integer)
+returns table (key text, depth integer)
+language sql
+stable
+security invoker
+set search_path = ''
+as $$
+    with recursive above (key, digest, depth) as (
+        select p_key, (select l.image_hash from public.picture_lineage as l where l.key = p_key), 0
+        union
+        select s.parent_key, s.parent_source, a.depth - 1
+        from above as a
+        inner join copperplate.source_pictures as s on a.digest = s.digest
+        where s.parent_key is not null and a.depth > -p_depth
+    )
+
+    select a.key, a.depth from above as a;
+$$;
+
+comment on function copperplate.generations_above(text, integer) is
+'A generation, and what it was made from in at most p_depth steps: their depths are below 0.';
+revoke all on function copperplate.generations_above(text, integer) from public, anon, authenticated;
+grant execute on function copperplate.generations_above(text, integer) to service_role;
 
 create function copperplate.remove_made_from(p_digest text)
 returns void
@@ -139,27 +270,26 @@ security invoker
 set search_path = ''
 as $$
 declare
-    v_keys text[] := array(
-        select g.prompt_hash
-        from copperplate.names_below(array[p_digest]) as b (name)
-        inner join public.generation_status as g on b.name = g.prompt_hash
-    );
+    v_names text[] := array(select b.name from copperplate.names_below(array[p_digest]) as b (name));
+    v_keys text[] := array(select g.prompt_hash from public.generation_status as g where g.prompt_hash = any(v_names));
 begin
     perform from public.generation_status as g
     where g.prompt_hash = any(v_keys)
     order by g.prompt_hash
     for update;
     delete from public.generation_status as g where g.prompt_hash = any(v_keys);
+    perform copperplate.discard_inputs(v_names);
 end;
 $$;
 
 comment on function copperplate.remove_made_from(text) is
-'Remove every generation that was made from these bytes, which turn out to be taken down.';
+'Remove every generation that was made from these bytes, which turn out to be taken down, and every copy of what they
+were made from.';
 revoke all on function copperplate.remove_made_from(text) from public, anon, authenticated;
 grant execute on function copperplate.remove_made_from(text) to service_role;
 
 create function public.lineage_of(
-    p_key text, p_depth integer default 32, p_limit integer default 1000, p_with_descendants boolean default true
+    p_key text, p_limit integer default 1000, p_with_descendants boolean default true, p_owner text default null
 )
 returns table (
     key text,
@@ -173,71 +303,46 @@ returns table (
     bytes bigint,
     is_pinned boolean,
     created_at timestamptz,
-    depth integer
+    depth integer,
+    is_owned boolean
 )
 language sql
 stable
 security invoker
 set search_path = ''
 as $$
-    with recursive asked (key) as (
+    with asked (key) as (
         -- People hold the key of a picture, too.
         select coalesce((select e.generation_key from copperplate.cache_entries as e where e.key = p_key), p_key)
     ),
 
-    above (key, digest, depth) as (
-        select a.key, (select l.image_hash from public.picture_lineage as l where l.key = a.key), 0
-        from asked as a
-        union
-        select s.parent_key, s.parent_source, a.depth - 1
-        from above as a
-        inner join copperplate.source_pictures as s on a.digest = s.digest
-        where s.parent_key is not null and a.depth > -least(p_depth, 32)
-    ),
-
-    below (key, digest, depth) as (
-        select a.key, null::text, 0
-        from asked as a
-        union
-        select n.key, n.digest, b.depth + 1
-        from below as b
-        cross join lateral (
-            select g.prompt_hash as key, f.digest
-            from (
-                select s.digest from copperplate.source_pictures as s where s.parent_key = b.key
-                union
-                select s.digest from copperplate.source_pictures as s where s.parent_source = b.digest
-                union
-                select e.digest from copperplate.cache_entries as e where e.generation_key = b.key
-            ) as f
-            left join public.generation_status as g on g.kind = 'processed' and f.digest = g.recipe ->> 'source'
-        ) as n
-        where p_with_descendants and b.depth < least(p_depth, 32)
-    ),
-
-    -- Where a circle was declared the nearest counts.
+    -- Where a circle was noted the nearest counts.
     met as (
         select distinct on (m.key) m.key, m.depth
         from (
-            select a.key, a.depth from above as a
+            select n.key, n.depth from asked as a cross join lateral copperplate.generations_above(a.key, 32) as n
             union all
-            select b.key, b.depth from below as b
+            select n.key, n.depth
+            from asked as a
+            cross join lateral copperplate.generations_below(array[a.key], 32) as n
+            where p_with_descendants
         ) as m
         order by m.key asc, abs(m.depth) asc, m.depth asc
     )
 
     select
         l.key, l.kind, l.operation, l.model, l.image_hash, l.parent_key, l.relation, l.crop, l.bytes, l.is_pinned,
-        l.created_at, m.depth
+        l.created_at, m.depth,
+        exists (select from copperplate.source_owners as o where o.digest = l.image_hash and o.owner = p_owner)
     from met as m
     inner join public.picture_lineage as l on m.key = l.key
     order by m.depth asc, l.created_at asc, l.key asc
     limit least(p_limit, 1000);
 $$;
 
-comment on function public.lineage_of(text, integer, integer, boolean) is
+comment on function public.lineage_of(text, integer, boolean, text) is
 'A picture, by the key of its generation or its own, with what it was made from (depth below 0) and what was made from
-it (above 0), the farthest ancestor first: at most p_depth steps, 32 by default and at most, and p_limit rows, 1,000.
-Without p_with_descendants, what it was made from alone.';
-revoke all on function public.lineage_of(text, integer, integer, boolean) from public, anon, authenticated;
-grant execute on function public.lineage_of(text, integer, integer, boolean) to service_role;
+it (above 0), the farthest ancestor first: at most 32 steps each way, and p_limit rows, 1,000. Without
+p_with_descendants, what it was made from alone. is_owned: whether p_owner had the bytes that one was made from.';
+revoke all on function public.lineage_of(text, integer, boolean, text) from public, anon, authenticated;
+grant execute on function public.lineage_of(text, integer, boolean, text) to service_role;

@@ -10,16 +10,18 @@ set search_path = ''
 as $$
     select
         coalesce(
-            array_agg(g.prompt_hash order by g.prompt_hash) filter (where p_with_pinned or g.pinned_at is null), '{}'
+            array_agg(g.prompt_hash order by b.depth desc, g.prompt_hash asc)
+            filter (where p_with_pinned or g.pinned_at is null),
+            '{}'
         ),
         count(*) filter (where not p_with_pinned and g.pinned_at is not null)
-    from copperplate.generations_below(p_keys) as b (key)
+    from copperplate.generations_below(p_keys) as b
     inner join public.generation_status as g on b.key = g.prompt_hash;
 $$;
 
 comment on function copperplate.find_children(text[], boolean) is
-'All that was made from these generations, in any number of steps. Pinned ones are only counted, unless they are
-meant.';
+'All that was made from these generations, in any number of steps, the most steps first. Pinned ones are only counted,
+unless they are meant.';
 revoke all on function copperplate.find_children(text[], boolean) from public, anon, authenticated;
 grant execute on function copperplate.find_children(text[], boolean) to service_role;
 
@@ -33,10 +35,15 @@ as $$
     select coalesce(jsonb_agg(to_jsonb(n)), '[]')
     from (
         select l.key, l.kind, l.operation, l.parent_key, l.bytes
-        from public.picture_lineage as l
-        where
-            l.key = any(p_children)
-            or l.key in (select c.parent_key from public.picture_lineage as c where c.key = any(p_children))
+        from (
+            select unnest(p_children)
+            union
+            select s.parent_key
+            from public.generation_status as g
+            inner join copperplate.source_pictures as s on g.recipe ->> 'source' = s.digest
+            where g.kind = 'processed' and g.prompt_hash = any(p_children)
+        ) as shown (key)
+        inner join public.picture_lineage as l on shown.key = l.key
         order by l.created_at asc, l.key asc
         -- To be shown to a person.
         limit 200

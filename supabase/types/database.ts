@@ -627,13 +627,14 @@ export type Database = {
       };
       lift_takedown: { Args: { p_key: string }; Returns: boolean };
       lineage_of: {
-        Args: { p_depth?: number; p_key: string; p_limit?: number; p_with_descendants?: boolean };
+        Args: { p_key: string; p_limit?: number; p_owner?: string; p_with_descendants?: boolean };
         Returns: {
           bytes: number;
           created_at: string;
           crop: number[];
           depth: number;
           image_hash: string;
+          is_owned: boolean;
           is_pinned: boolean;
           key: string;
           kind: string;

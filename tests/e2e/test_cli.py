@@ -70,6 +70,7 @@ def whole_commands() -> dict[str, argparse.ArgumentParser]:
 
 
 # What a command cannot do without.
+SUNSET = Path(__file__).parents[2] / "docs" / "sunset.jpg"
 GIVEN = {
     "budget set": ("all", "--usd", "1"),
     "budget reset": ("all", "--yes"),
@@ -80,7 +81,7 @@ GIVEN = {
     "keys show": ("abcdEFG1",),
     "import": ("list.csv", "--root", "."),
     "import-processing-cache": ("cache.json", "--root", "."),
-    "process": ("a.png", "--operation", "upscale"),
+    "process": (str(SUNSET), "--operation", "upscale"),
     **{f"keys {part}": ("abcdEFG1", "--yes") for part in ("rotate", "revoke")},
     "sign": (FOX,),
     **dict.fromkeys(("takedown", "pin", "unpin"), ("1" * 64,)),

@@ -68,6 +68,12 @@ def test_the_page_on_processing_works_as_written(server: DevServer) -> None:
     assert printed.endswith("200 image/png\n")
 
 
+def test_the_first_screen_processes_a_picture_once_by_two_names(server: DevServer) -> None:
+    shown = run_page(server, "../README.md", beginning="for name in")
+    assert shown == '"cached":false\n"cached":true\n'
+    assert f"```\n{shown}```" in (ROOT / "README.md").read_text()
+
+
 def test_the_page_on_batches_works_as_written(server: DevServer) -> None:
     looked, canceled = (
         json.loads(each) for each in re.findall(r"\{.*?\}(?=\{\"success|\Z)", run_page(server, "batches.md"))

@@ -8,11 +8,13 @@ import json
 import random
 import re
 import shutil
+import subprocess
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import httpx
 import pytest
 from PIL import Image, ImageDraw
 
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
     from tests.e2e.dev_server import DevServer
     from tests.support.browsing import Browser, Site
 
+WRITTEN = Path(__file__).parents[2] / "docs" / "processing.md"
 EXAMPLE = Path(__file__).parents[2] / "examples" / "process.html"
 CHOOSE, HASHED = "Choose a picture", re.compile(r"sha256 ([0-9a-f]{64})")
 SIZE = (240, 160)
@@ -170,6 +173,9 @@ def test_a_crop_has_no_hash_until_the_next_step_and_is_another_picture(page: Pag
         ("waitForText", "New:"),
         ("outline",),
         ("fill", "Width", "100"),
+        ("fill", "Height", "1.5"),
+        ("press", "Crop"),
+        ("waitForText", "Failed: the rectangle has whole pixels, and sides of at least 16."),
         ("fill", "Height", "80"),
         ("press", "Crop"),
         ("waitForText", "Cropped."),
@@ -181,7 +187,7 @@ def test_a_crop_has_no_hash_until_the_next_step_and_is_another_picture(page: Pag
         ("waitForText", "Made for you."),
         ("texts", "listitem"),
     )
-    whole, cropped, hashed = (seen[step] for step in (2, 7, 10))
+    whole, cropped, hashed = (seen[step] for step in (2, 10, 13))
     assert "sha256 null" in without_marks(cropped)
     hashes = [HASHED.findall(without_marks(outline)) for outline in (whole, hashed)]
     assert hashes[0] == [hashlib.sha256(file.read_bytes()).hexdigest()]
@@ -200,15 +206,21 @@ def test_what_is_not_taken_is_told_before_anything_is_sent(page: Page, tmp_path:
     with (tmp_path / "large.png").open("wb") as sparse:
         sparse.truncate(33_554_433)
     seen = page.visit(
+        ("bring", CHOOSE, str(large(tmp_path / "chosen.png"))),
+        ("waitForText", "New:"),
         ("bring", CHOOSE, str(tmp_path / "notes.pdf")),
         ("waitForText", "notes.pdf is not taken"),
         ("statuses",),
+        ("outline",),
         ("bring", CHOOSE, str(tmp_path / "large.png")),
         ("waitForText", "large.png has"),
         ("statuses",),
     )
-    assert seen[2] == ["Failed: notes.pdf is not taken. Send a JPEG, PNG, WebP, AVIF or GIF."]
-    assert seen[5] == ["Failed: large.png has 33.6 MB. At most 33.6 MB are taken."]
+    assert seen[4] == ["Failed: notes.pdf is not taken. Send a JPEG, PNG, WebP, AVIF or GIF."]
+    # What was chosen before is not what would be sent.
+    assert 'button "Choose a picture first" [disabled]' in seen[5]
+    assert "sha256" not in seen[5]
+    assert seen[8] == ["Failed: large.png has 33.6 MB. At most 33.6 MB are taken."]
     assert page.posts() == []
 
 
@@ -240,9 +252,15 @@ def test_a_caller_without_a_name_is_shown_what_they_bring(page: Page, file: Path
         ("press", UPSCALE),
         ("waitForText", "Known. It was made before, and nothing was paid."),
         ("texts", "listitem"),
+        ("press", "Go on with the result"),
+        ("waitForText", "New:"),
+        ("press", UPSCALE),
+        ("waitForText", "Made for you."),
+        ("texts", "listitem"),
     )
-    assert seen[-1][-1] == "Upscaled, 480 × 320, kept there"
-    assert page.posts() == ["generated", "hit"]
+    assert seen[8][-1] == "Upscaled, 480 × 320, kept there"
+    assert seen[-1][-1] == "Upscaled, 960 × 640, kept there"
+    assert page.posts() == ["generated", "hit", "generated"]
 
 
 def test_page_works_by_keyboard(page: Page, file: Path) -> None:
@@ -258,3 +276,33 @@ def test_page_works_by_keyboard(page: Page, file: Path) -> None:
         ("focus",),
     )
     assert seen[-1] == "go"
+
+
+# Of the file twice: the statuses of all answers, and what the page's function returned. It is made behind a 202.
+SNIPPET_IN_NODE = """
+const [file, token] = process.argv.slice(1), statuses = [], asked = fetch;
+globalThis.fetch = async (address, { headers, ...others }) => {
+  const answer = await asked(address, { ...others, headers: { ...headers, prefer: "respond-async" } });
+  statuses.push(answer.status);
+  return answer;
+};
+(async () => {
+  const bytes = await require("node:fs/promises").readFile(file);
+  const made = await upscaled(new File([bytes], "a.png"));
+  const known = await upscaled(new File([bytes], "b.png"));
+  console.log(JSON.stringify({ statuses, urls: [made.url, known.url] }));
+})();
+"""
+
+
+def test_the_function_of_the_page_waits_for_what_is_promised_and_uploads_once(server: DevServer, file: Path) -> None:
+    snippet = WRITTEN.read_text().partition("## In a browser")[2].partition("```js\n")[2].partition("```")[0]
+    snippet = snippet.replace("https://pictures.example.com", f"http://127.0.0.1:{server.port}")
+    token = server.run("token", "--user", "11111111-1111-1111-1111-111111111111").stdout.strip()
+    code = snippet.replace("`Bearer ${token}`", "`Bearer ${process.argv[2]}`") + SNIPPET_IN_NODE
+    ran = subprocess.run(["node", "-e", code, str(file), token], capture_output=True, text=True, timeout=60, check=True)
+    told = json.loads(ran.stdout)
+    first, promised, *looks, again = told["statuses"]
+    assert (first, promised, set(looks), again) == (404, 202, {200}, 200)
+    for url in told["urls"]:
+        assert Image.open(BytesIO(httpx.get(url).content)).size == (480, 320)

@@ -170,6 +170,16 @@ def test_file_of_the_results_name_is_replaced_by_force_alone_and_nothing_is_spen
     assert files_of(folder) == ["f.png", "f.remove-background.png"]
 
 
+def test_results_of_files_that_differ_in_their_ending_alone_keep_it_and_the_others_go_on(
+    process: Process, tmp_path: Path
+) -> None:
+    folder = write(tmp_path / "alike", "e.png", "e.jpg", "other.png")
+    assert told(process(folder)) == (EXIT_OK, {"made": 3})
+    results = {name: opened(folder / name) for name in files_of(folder) if ".remove-background." in name}
+    assert sorted(results) == [f"{name}.remove-background.png" for name in ("e.jpg", "e.png", "other")]
+    assert told(process(folder)) == (EXIT_OK, {"unchanged": 3})
+
+
 def test_file_that_appears_while_its_result_is_made_is_not_replaced(
     process: Process, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -209,7 +219,9 @@ def test_each_fault_is_a_line_with_its_code_and_the_others_go_on(
     [
         (["missing.png"], "there is no file missing.png [usage]"),
         (["empty"], "there is no picture in what was named [usage]"),
-        (["one", "one.webp"], "would have one name"),
+        (["one.webp", "--output", "one.webp"], "--output is no folder: one.webp [usage]"),
+        (["one.webp", "--output", "one.webp/in"], "one.webp/in: Not a directory [usage]"),
+        (["one.webp", "a/one.webp", "--output", "."], "process them with two folders as --output [usage]"),
         (["one.webp", "--param", "size=2"], "has no parameter 'size'"),
         (["one.webp", "--param", "scale=9"], "scale is a number from 1 to 4"),
         (["one.webp", "--model", "another"], "Offered: copperplate/painter-upscale-1."),
@@ -226,9 +238,7 @@ def test_what_is_not_known_is_refused_before_anything_is_read(
     monkeypatch.chdir(tmp_path)
     Path("empty").mkdir()
     write(tmp_path, "one.webp")
-    if arguments[0] == "one":
-        arguments = ["one.png", *arguments[1:]]
-        write(tmp_path, "one.png")
+    write(tmp_path / "a", "one.webp")
     before = files_of(tmp_path)
     assert main(["process", *arguments, "--operation", "upscale"]) == EXIT_USAGE
     assert said in capsys.readouterr().err

@@ -128,6 +128,7 @@ def test_second_import_skips_and_a_dry_run_keeps_nothing(importing: Import, owne
 def test_what_cannot_be_kept_is_told_line_by_line_and_the_others_are_kept(importing: Import) -> None:
     Path("secret.png").write_bytes(Path("public/processed/cut.png").read_bytes())
     Path("public/processed/text.png").write_text("no picture")
+    Path("public/processed/moving.gif").write_bytes(b"GIF89a\x10\0")
     write_cache(
         **{
             "short": {"upscaled": "processed/cut.png"},
@@ -135,18 +136,20 @@ def test_what_cannot_be_kept_is_told_line_by_line_and_the_others_are_kept(import
             "b" * 64: {"upscaled": "../secret.png"},
             "c" * 64: {"upscaled": str(Path("secret.png").absolute())},
             "d" * 64: {"upscaled": "processed/text.png"},
+            "9" * 64: {"upscaled": "processed/moving.gif"},
             "e" * 64: {"upscaled": {"url": "https://example.com/x.png"}},
             "f" * 64: ["processed/cut.png"],
         }
     )
     code, figures, said = importing()
-    assert (code, figures["kept"], figures["failed"]) == (EXIT_FAILED, 3, 7)
+    assert (code, figures["kept"], figures["failed"]) == (EXIT_FAILED, 3, 8)
     lines = dict(line.split(": ", 1) for line in said.splitlines() if ": " in line)
     assert lines["short"] == "The SHA-256 of a picture has 64 hexadecimal digits."
     assert lines["a" * 64 + " upscaled"] == "there is no such file below --root"
     assert lines["b" * 64 + " upscaled"] == "the file's name has control characters or .. in it"
     assert lines["c" * 64 + " upscaled"] == "there is no such file below --root"
-    assert "is no jpeg, png or webp" in lines["d" * 64 + " upscaled"]
+    assert lines["d" * 64 + " upscaled"] == 'it is no jpeg, png or webp: it begins with "no picture"'
+    assert lines["9" * 64 + " upscaled"].endswith("begins with 47 49 46 38 39 61 10 00")
     assert lines["e" * 64 + " upscaled"] == "it names no path"
     assert lines["f" * 64] == "it is no object of results"
 

@@ -66,7 +66,9 @@ async def test_after_an_outage_nobody_waits(owner_url: str, ledger: PostgresLedg
 async def test_a_picture_that_must_go_is_counted_and_then_gone(owner_url: str, ledger: PostgresLedger) -> None:
     await complete(ledger, picture_request(FOX), "a picture")
     [[(counted,)], [(purged,)]] = run(owner_url, block_with("purge_entries"))
-    assert counted == {"dry_run": True, "generations": 1, "pinned": 0, "images": 0, "bytes": counted["bytes"]}
+    assert (counted["generations"], counted["images"], counted["children"]) == (1, 0, 0)
+    assert (counted["dry_run"], counted["pinned"], counted["has_more"]) == (True, 0, False)
+    assert counted["bytes"] > 0
     assert [bucket for bucket, _ in purged.pop("objects")] == ["generated-images"]
     assert purged == {**counted, "dry_run": False, "keys": [picture_request(FOX).generation_key]}
     assert run(owner_url, block_with("lease_until")) == [[]]

@@ -171,7 +171,7 @@ async def test_json_is_answered_unless_a_picture_is_preferred(
 
 
 async def test_a_parameter_said_in_the_form_and_in_the_query_is_refused(client: httpx.AsyncClient) -> None:
-    assert is_problem(await send_form(client, {"scale": "2"}, path=f"{UP}?scale=3"), 400, "invalid_query")
+    assert is_problem(await send_form(client, {"scale": "2"}, path=f"{UP}?scale=3"), 400, "invalid_parameter")
 
 
 async def test_another_media_type_is_refused_with_what_to_send(client: httpx.AsyncClient) -> None:

@@ -119,7 +119,7 @@ async def test_malformed_forms_are_refused_and_nothing_is_decoded(
     client: httpx.AsyncClient, services: MemoryServices, name: str
 ) -> None:
     answer = await post(client, MALFORMED[name])
-    assert is_problem(answer, 400, "invalid_query" if name == "a field twice" else "invalid_body"), answer.text
+    assert is_problem(answer, 400, "invalid_parameter" if name == "a field twice" else "invalid_body"), answer.text
     assert (services.cleaner.cleaned, services.processor.submits) == ([], 0)
 
 

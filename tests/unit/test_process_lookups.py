@@ -131,6 +131,7 @@ async def test_one_result_is_told_to_strangers_without_its_address(
                 "model": UPSCALE.name,
                 "parameters": {"scale": "2"},
                 **dict.fromkeys(("url", "url_expires_at", "width", "height", "format", "size_bytes")),
+                **dict.fromkeys(("parent", "crop", "lineage")),
             }
     assert await hits(services) == 0
 
@@ -174,18 +175,14 @@ async def test_a_head_tells_the_same_without_a_body(client: httpx.AsyncClient) -
         (f"{RESULT}?edge=hard", 400, "invalid_parameter"),
         (f"{RESULT}?model=none", 400, "invalid_model"),
         (f"{RESULT}?scale=2&scale=2", 400, "invalid_query"),
+        (f"{RESULT}?scle=3", 400, "unknown_parameter"),
+        (f"{RESULT}?parent={'0' * 64}", 400, "unknown_parameter"),
     ],
 )
 async def test_what_cannot_be_looked_up_is_refused(
     client: httpx.AsyncClient, path: str, status: int, code: str
 ) -> None:
     assert is_problem(await client.get(path), status, code)
-
-
-async def test_a_look_ignores_what_it_does_not_know_and_names_it(client: httpx.AsyncClient) -> None:
-    await send(client, UP)
-    answer = await client.get(f"{RESULT}?scale=2&utm=1")
-    assert (answer.status_code, answer.headers["x-copperplate-ignored"]) == (200, "utm")
 
 
 async def test_an_owners_look_finds_that_an_object_is_gone(client: httpx.AsyncClient, services: MemoryServices) -> None:

@@ -110,6 +110,8 @@ async def test_a_parent_is_declared_within_bounds(client: httpx.AsyncClient) -> 
     ):
         refused = await send(client, f"{CUT}?{query}", body, **of(ALICE))
         assert is_problem(refused, 400, "invalid_parameter")
+        # A rendition is other bytes: who sends one is told where the original is.
+        assert ("/api/images/" in refused.json()["detail"]) is ("crop" not in query)
     rounded = await send(client, f"{CUT}?parent={parent}&crop=4,4,63,65", PICTURE + b" rounded", **of(ALICE))
     assert rounded.json()["parent"] == parent
 

@@ -17,7 +17,7 @@ from copperplate.processing.bulk import OutputExists, OutputNotWritten
 from copperplate.source_pictures import Operation
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 # What is taken of a folder; HEIC, so that it is told what to do about it.
 ENDINGS: Final = frozenset({".jpg", ".jpeg", ".png", ".webp", ".avif", ".gif", ".heic", ".heif"})
@@ -74,21 +74,31 @@ class Files:
 
 
 class ResultFiles:
-    """`Results` beside what they are made of, or in one folder: `<name>.<operation>.<ending>`."""
+    """`Results` beside what they are made of, or in one folder: `<name>.<operation>.<ending>`.
+
+    The ending of what it was made of stays in the name where two would be called the same without it.
+    """
 
     def __init__(self, operation: Operation, folder: Path | None, *, may_replace: bool) -> None:
         self._operation = operation
         self._folder = folder
         self._may_replace = may_replace
+        self._alike: frozenset[str] = frozenset()
 
-    def check(self, names: Sequence[str]) -> None:
-        """Raises `FaultyFiles` where two results would have one name."""
-        seen: dict[Path, str] = {}
+    def name_all(self, names: Sequence[str]) -> None:
+        """Give every result a name of its own. Raises `FaultyFiles` where two would have one all the same."""
+        if self._folder is not None and self._folder.exists() and not self._folder.is_dir():
+            raise FaultyFiles(f"--output is no folder: {shown(str(self._folder))}")
+        self._alike = frozenset(name for group in self._by_place(names) if len(group) > 1 for name in group)
+        for one, other, *_ in (group for group in self._by_place(names) if len(group) > 1):
+            both = f"{shown(one)} and {shown(other)}"
+            raise FaultyFiles(f"the results of {both} would have one name: process them with two folders as --output")
+
+    def _by_place(self, names: Sequence[str]) -> Iterable[Sequence[str]]:
+        places: dict[Path, list[str]] = {}
         for name in names:
-            place = self._place(name, PictureFormat.PNG)
-            if (other := seen.setdefault(place.resolve(), name)) != name:
-                both = f"{shown(other)} and {shown(name)}"
-                raise FaultyFiles(f"the results of {both} would have one name: process them one after the other")
+            places.setdefault(self._place(name, PictureFormat.PNG).resolve(), []).append(name)
+        return places.values()
 
     async def digests(self, name: str) -> Mapping[PictureFormat, str]:
         """See `Results.digests`."""
@@ -99,13 +109,16 @@ class ResultFiles:
         try:
             await asyncio.to_thread(self._write, self._place(name, form), body)
         except FileExistsError:
-            raise OutputExists("Another file of that name was written meanwhile. --force replaces it.") from None
+            raise OutputExists(
+                "Another file of that name was written meanwhile: --force replaces it, --output writes elsewhere."
+            ) from None
         except OSError as error:
             raise OutputNotWritten(f"The result cannot be written: {error.strerror}.") from None
 
     def _place(self, name: str, form: PictureFormat) -> Path:
         path = Path(name)
-        return (self._folder or path.parent) / f"{path.stem}.{self._operation}.{form}"
+        own = path.name if name in self._alike else path.stem
+        return (self._folder or path.parent) / f"{own}.{self._operation}.{form}"
 
     def _digests(self, name: str) -> Mapping[PictureFormat, str]:
         digests = {}

@@ -79,16 +79,16 @@ def _parameter(raw: str) -> tuple[str, str]:
 
 def run_process(arguments: argparse.Namespace) -> int:
     """Know every file and place first: with a faulty one nothing is spent."""
-    from copperplate.cli.picture_files import FaultyFiles, ResultFiles, gather
+    from copperplate.cli.picture_files import FaultyFiles, ResultFiles, gather, shown
 
     results = ResultFiles(arguments.operation, arguments.output, may_replace=arguments.force)
     try:
         names = gather(arguments.files)
-        results.check(names)
+        results.name_all(names)
         if arguments.output is not None and not arguments.dry_run:
             arguments.output.mkdir(parents=True, exist_ok=True)
     except (FaultyFiles, OSError) as fault:
-        why = fault.strerror if isinstance(fault, OSError) else fault
+        why = f"{shown(str(fault.filename))}: {fault.strerror}" if isinstance(fault, OSError) else fault
         say(f"copperplate: {why} [usage]")
         return EXIT_USAGE
     with with_database(settings_of(arguments)) as settings:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from copperplate.processing_models import ProcessingModel
     from copperplate.recipes.kinds import KindSpec
     from copperplate.settings import Settings
+    from copperplate.source_pictures import Operation
 
 
 def make_provider(kind: str, settings: Settings, clock: Clock) -> Provider | None:
@@ -43,6 +44,12 @@ def processing_models(kinds: Mapping[str, Kind]) -> Sequence[ProcessingModel]:
     """What can be done to pictures here: nothing where nobody processes them."""
     kind = kinds.get(PROCESSED.name)
     return () if kind is None else cast("ProcessingProvider", kind.provider).operations
+
+
+def processing_prices(kinds: Mapping[str, Kind], settings: Settings) -> Mapping[Operation, int]:
+    """What operations cost in credits: nothing where the provider is free, as no charge is made for it."""
+    kind = kinds.get(PROCESSED.name)
+    return settings.process_credits if kind is not None and kind.provider.is_billable else {}
 
 
 def _choose(spec: KindSpec, settings: Settings) -> str | None:

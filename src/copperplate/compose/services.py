@@ -14,7 +14,7 @@ from copperplate.adapters.system_clock import SystemClock
 from copperplate.compose.backends import open_backend
 from copperplate.compose.identity import make_verifier
 from copperplate.compose.installed import check_installed
-from copperplate.compose.providers import make_provider, processing_models
+from copperplate.compose.providers import make_provider, processing_models, processing_prices
 from copperplate.generation.coordinator import Coordinator
 from copperplate.generation.kinds import Kind
 from copperplate.generation.timings import Timings
@@ -195,7 +195,7 @@ def assemble(  # noqa: PLR0913 - each adapter once
             gate=gate,
             request_meter=meter,
             clock=clock,
-            prices=settings.process_credits,
+            prices=processing_prices(kinds, settings),
         ),
         request_meter=meter,
         verifier=SignIns(make_verifier(settings, clock), clock),

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from copperplate.errors import InvalidQuery, NotFound
 from copperplate.http.parameters import refuse_unknown_members
-from copperplate.http.process_bodies import SOURCE
+from copperplate.http.process_bodies import NAMING, SOURCE
 from copperplate.recipes.url import MAX_QUERY_BYTES, read_parameters
 from copperplate.source_errors import InvalidParameter
 from copperplate.source_pictures import Crop, Operation
@@ -62,16 +62,18 @@ def read_query(query: bytes, known: frozenset[str]) -> Mapping[str, str]:
 def read_said(query: Mapping[str, str], brought: Brought, models: Iterable[ProcessingModel]) -> Said:
     """What query and body say together.
 
-    Raises `InvalidQuery` for what is said twice, `InvalidParameter` for a crop that is none, or that names no parent,
-    and `UnknownParameter` for a member of JSON that means nothing.
+    A field of a form that is blank says nothing. Raises `InvalidParameter` for what is said twice, for a crop that is
+    none, or that names no parent, and `UnknownParameter` for a member of JSON that means nothing.
     """
     known = known_names(models, with_new=brought.named is None or brought.named[0] != SOURCE)
     if brought.is_strict:
-        refuse_unknown_members(dict(brought.said), known)
+        refuse_unknown_members(dict(brought.said), known | set(NAMING))
         refuse_unknown_members(dict(query), known)
     said = {name: value for name, value in brought.said.items() if name in known}
+    if not brought.is_strict:
+        said = {name: value for name, value in said.items() if value.strip() or name in brought.repeated}
     if twice := sorted(name for name in said if name in query or name in brought.repeated):
-        raise InvalidQuery(f"{twice[0]} is said twice. Say it once.")
+        raise InvalidParameter(f"{twice[0]} is said twice. Say it once, in the body or in the query.")
     ignored = [name for name in brought.said if name not in known]
     said |= query
     crop = _crop(said.pop(CROP, None))

@@ -9,19 +9,20 @@ from fastapi import Response
 from copperplate.errors import ObjectMissing, StoreUnavailable
 from copperplate.http.addresses import private_address
 from copperplate.http.problems import HEADERS
-from copperplate.http.schemas.process import AncestorOut
+from copperplate.http.schemas.process import AncestorOut, CropOut
 from copperplate.http.vercel import MAX_RESPONSE_BYTES
 from copperplate.model import Outcome, PictureFormat
 from copperplate.recipes.processed import parameters_of, source_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
     from starlette.types import Scope
 
+    from copperplate.access.caller import Caller
     from copperplate.model import Entry, PictureRequest
     from copperplate.services import Services
-    from copperplate.source_pictures import LineageNode
+    from copperplate.source_pictures import Parent
 
 EXPOSED: Final = (
     "Location, Preference-Applied, Retry-After, X-Cache, X-Copperplate-Generation-Key, X-Copperplate-Ignored, "
@@ -58,9 +59,22 @@ async def picture_answer(
     return Response(body, media_type=PictureFormat(entry.format).media_type, headers=headers)
 
 
-def lineage_told(ancestors: Sequence[LineageNode]) -> list[AncestorOut]:
-    """What a result was made from, as JSON has it: of `visible_ancestors`, so no other's key is in it."""
-    return [AncestorOut.of(node) for node in ancestors]
+async def told_of_origin(
+    services: Services, generation_key: str, parent: Parent | None, caller: Caller
+) -> dict[str, Any]:
+    """What a result was made from, as JSON has it: as far as this caller may see it, so no other's key is in it.
+
+    Asked for only where there is any: a hit on what somebody photographed stays as cheap as it was.
+    """
+    if parent is None:
+        return {"parent": None, "crop": None, "lineage": []}
+    ancestors = await services.processing.sources.ancestors_of(generation_key, caller)
+    is_seen = parent.generation_key in {node.generation_key for node in ancestors}
+    return {
+        "parent": parent.generation_key if is_seen else None,
+        "crop": CropOut.of(parent.crop) if is_seen else None,
+        "lineage": [AncestorOut.of(node) for node in ancestors],
+    }
 
 
 def told_of_request(request: PictureRequest) -> dict[str, Any]:

@@ -19,6 +19,9 @@ _BEGINNINGS: Final = (
     (b"MM\0+", "a TIFF", _CONVERT),
     (b"BM", "a BMP", _CONVERT),
     (b"\0\0\1\0", "an icon (ICO)", _CONVERT),
+    # Without a map of colours; a cursor has a number of pictures there.
+    (b"\0\0\2\0\0\0", "a TGA", _CONVERT),
+    (b"\0\0\n\0\0\0", "a TGA", _CONVERT),
     (b"\0\0\2\0", "a cursor (CUR)", _CONVERT),
     (b"%PDF", "a PDF", "export the page as png"),
     (b"\xff\x0a", "a JPEG XL", _CONVERT),
@@ -34,7 +37,9 @@ _BEGINNINGS: Final = (
 
 def refusal_of(body: bytes) -> str:
     """Why bytes that begin like none of the formats that are taken are refused, by the name of what they are."""
-    name, advice = _named(body)
+    if (named := _named(body)) is None:
+        return f"the file begins like no picture that is known here: send {TAKEN}"
+    name, advice = named
     return f"the file is {name}, which is not taken: {advice} (taken are {TAKEN})"
 
 
@@ -52,7 +57,8 @@ def is_avif(body: bytes) -> bool:
     return bool(named) and named[0] not in _HEIC_BRANDS and not _AVIF_BRANDS.isdisjoint(named)
 
 
-def _named(body: bytes) -> tuple[str, str]:
+def _named(body: bytes) -> tuple[str, str] | None:
+    """What it is, and what to do; None where nothing is known that begins so."""
     named = brands(body)
     if named and not _HEIF_BRANDS.isdisjoint(named):
         return "a HEIC", "convert it to jpg (iPhone: Settings > Camera > Formats > Most Compatible)"
@@ -65,4 +71,4 @@ def _named(body: bytes) -> tuple[str, str]:
         return "an SVG", "export it as png"
     if text.startswith((b"<!doctype html", b"<html", b"<head", b"<script", b"<body")):
         return "an HTML page", "send the picture itself, not the page that shows it"
-    return "no picture that is known here", "send the picture itself"
+    return None

@@ -6,6 +6,7 @@ png. All three are limited here, so that whatever is let through is decoded in b
 
 from __future__ import annotations
 
+import json
 import string
 import struct
 from dataclasses import dataclass
@@ -85,8 +86,14 @@ def _sniff(body: bytes) -> tuple[str, Callable[[bytes], Size]]:
         return "PNG", _png_size
     if body[:4] == b"RIFF" and body[8:12] == b"WEBP":
         return "WEBP", _webp_size
-    message = f"the answer is no jpeg, png or webp; it begins with {body[:16]!r}"
+    message = f"it is no jpeg, png or webp: it begins with {_beginning(body)}"
     raise bad_output(message) if _is_of_another_format(body) and not is_text(body) else NoPicture(message)
+
+
+def _beginning(body: bytes) -> str:
+    """The first bytes as people read them: quoted text, or hexadecimal digits."""
+    start = body[:16]
+    return json.dumps(start.decode()) if start.isascii() and is_text(start) else start.hex(" ") or "nothing"
 
 
 def _is_of_another_format(body: bytes) -> bool:

@@ -52,6 +52,7 @@ _SOURCE_FORMATS: Final[Mapping[str, str]] = {
     "WEBP": "webp",
     "AVIF": "avif",
 }
+_DAMAGED: Final = "the picture cannot be decoded: its bytes are damaged. Send a whole one, or export it as jpg or png"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,7 +113,7 @@ def _as_fault_of_caller() -> Iterator[None]:
     except MemoryError as error:
         raise StillGenerating from error
     except Exception as error:
-        raise InvalidPicture(f"the picture cannot be decoded: {type(error).__name__}") from error
+        raise InvalidPicture(_DAMAGED) from error
 
 
 def _header_of(body: bytes) -> tuple[Header, str]:

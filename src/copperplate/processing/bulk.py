@@ -146,7 +146,7 @@ class BulkProcessing:
         if entry is not None and present.get(PictureFormat(entry.format)) == entry.digest:
             return Ending.UNCHANGED
         if present and not self.may_replace:
-            raise OutputExists("Its result, or something else of that name, is there. --force replaces it.")
+            raise OutputExists("A file has the name of its result: --force replaces it, --output writes elsewhere.")
         if entry is None:
             return await self._make(name, body)
         if not self.is_dry_run:

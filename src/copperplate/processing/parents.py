@@ -8,8 +8,10 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
+from copperplate.access.owners import owner_of
 from copperplate.access.visibility import find_visible, may_see
 from copperplate.ledger_answers import Hit
+from copperplate.recipes.kinds import PROCESSED
 from copperplate.source_errors import InvalidParameter, SourceUnknown
 from copperplate.source_pictures import Parent
 
@@ -28,7 +30,10 @@ if TYPE_CHECKING:
 # In each direction, in px: who crops rounds.
 TOLERANCE_PX: Final = 1
 _NO_PARENT: Final = "No such parent is known here, or it is not for you to see. Send the file without it."
-_NOT_THE_SAME: Final = "The file is not the picture that parent names. Name the rectangle of it as crop."
+_NOT_THE_SAME: Final = (
+    "The file is not the original that parent names, byte for byte. Send what /api/images/{key} answers, or name the "
+    "rectangle of the parent as crop."
+)
 _CIRCLE: Final = "The parent was itself made from this file. Send the file without it."
 
 
@@ -70,8 +75,18 @@ async def check_parent(ledger: _Ledger, parent: Parent, picture: SourcePicture) 
 
 async def visible_ancestors(ledger: _Ledger, generation_key: str, caller: Caller) -> Sequence[LineageNode]:
     """The ancestors of a generation that this caller may see, the farthest first; no other's key is named in them."""
-    above = [node for node in await ledger.lineage(generation_key, with_descendants=False) if node.depth < 0]
-    seen = {node.generation_key for node in above if await may_see(ledger, node.kind, node.generation_key, caller)}
+    nodes = await ledger.lineage(generation_key, with_descendants=False, owner=owner_of(caller))
+    above = [node for node in nodes if node.depth < 0]
+    seen = {
+        node.generation_key
+        for node in above
+        # Of another kind is one at most, the first of all.
+        if (
+            node.is_owned
+            if node.kind == PROCESSED.name
+            else await may_see(ledger, node.kind, node.generation_key, caller)
+        )
+    }
     return [
         replace(
             node, parent=node.parent if node.parent in seen else None, crop=node.crop if node.parent in seen else None

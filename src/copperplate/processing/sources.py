@@ -22,7 +22,7 @@ from copperplate.model import CleanPicture, InputPicture, PictureFormat, Size
 from copperplate.processing.fetches import Fetches
 from copperplate.processing.parents import check_parent, find_parent, visible_ancestors
 from copperplate.recipes.kinds import KINDS, PROCESSED
-from copperplate.recipes.objects import object_path
+from copperplate.recipes.objects import KEY, object_path
 from copperplate.recipes.processed import source_of, with_source
 from copperplate.source_errors import SourceNotFetched, SourceUnknown
 from copperplate.source_pictures import KeptInput, Parent, SourcePicture
@@ -106,7 +106,9 @@ class Sources:
         digest, owner = await digest_of(body), owner_of(caller)
         known = await self._ledger.find_source(digest, owner=owner)
         if known is not None:
-            picture = await self._with_parent(known.picture, known.picture.parent or parent)
+            # Of bytes that others had, too, nobody may say that they are cropped from a picture of theirs.
+            is_believed = parent is not None and (parent.crop is None or known.is_owned_alone)
+            picture = await self._with_parent(known.picture, parent, is_believed=is_believed)
             return self._source(picture, owner, known, _in_memory(partial(self._cleaner.clean, body)))
         if not may_decode:
             raise SourceUnknown(_UNKNOWN)
@@ -132,6 +134,9 @@ class Sources:
         """
         kept = await find_visible(self._ledger, name, caller)
         if kept is None:
+            # A tombstone says of which key it is to everybody.
+            if KEY.fullmatch(name) and isinstance(await self._ledger.peek(name, name), Gone):
+                raise TakenDown
             raise SourceUnknown(_UNKNOWN)
         match await self._ledger.peek(kept.generation_key, kept.key):
             case Hit(entry=entry) if entry.key == kept.key:
@@ -140,15 +145,16 @@ class Sources:
                 raise TakenDown
             case _:
                 raise SourceUnknown(_UNKNOWN)
+        owner = owner_of(caller)
+        known = await self._ledger.find_source(entry.digest, owner=owner)
+        noted = None if known is None else known.picture.parent
         picture = SourcePicture(
             digest=entry.digest,
             format=entry.format,
             size=Size(width=entry.width, height=entry.height),
             size_bytes=entry.size_bytes,
-            parent=Parent(generation_key=kept.generation_key),
+            parent=noted or Parent(generation_key=kept.generation_key),
         )
-        owner = owner_of(caller)
-        known = await self._ledger.find_source(entry.digest, owner=owner)
         return self._source(picture, owner, known, self._kept_entry(entry))
 
     async def parent_of(self, name: str, caller: Caller, crop: Crop | None = None) -> Parent:
@@ -192,11 +198,14 @@ class Sources:
             return request
         return with_source(request, await self.of_wish(source_of(request.recipe)))
 
-    async def _with_parent(self, picture: SourcePicture, parent: Parent | None) -> SourcePicture:
+    async def _with_parent(
+        self, picture: SourcePicture, parent: Parent | None, *, is_believed: bool = True
+    ) -> SourcePicture:
+        """What is declared is checked, whether it is new or not; the first that is believed stands."""
         if parent is None or parent == picture.parent:
             return picture
         await check_parent(self._ledger, parent, picture)
-        return replace(picture, parent=parent)
+        return replace(picture, parent=parent) if is_believed and picture.parent is None else picture
 
     def _source(
         self, picture: SourcePicture, owner: str | None, known: KnownSource | None, content: _Content
@@ -228,14 +237,18 @@ class Sources:
         return InputPicture(digest=picture.digest, size=picture.size, read=content.read, address=content.address)
 
     async def _keep(self, picture: SourcePicture, owner: str | None, content: _Content) -> None:
-        kept = (await self._ledger.note_source(picture, owner=owner)).kept_input
+        known = await self._ledger.note_source(picture, owner=owner)
+        if known.is_taken_down:
+            raise TakenDown
+        kept = known.kept_input
         if kept is None or not await self.store.exists(kept.path):
             clean = await content.read()
             digest = await digest_of(clean.body)
             path = object_path(self._clock.now(), digest, picture.digest, uuid4().hex, clean.format)
             kept = KeptInput(path=path, digest=digest, format=clean.format)
             await self.store.put(path, clean.body, media_type=clean.format.media_type)
-            await self._ledger.keep_input(picture.digest, kept)
+            if not await self._ledger.keep_input(picture.digest, kept):
+                raise TakenDown
         # Nobody waits for what is promised: its bytes are not held in memory until it is made.
         content.move_to(self._kept_input(kept, picture))
 

@@ -24,7 +24,7 @@ class ProcessingSettings(AccessSettings):
         formats.operation_credits,
         "",
         "What an operation costs signed-in users in credits, in place of their own budget: `operation=credits`, with a "
-        "comma between. Other callers pay from budgets.",
+        "comma between. Other callers pay from budgets. What a free provider makes costs no credits.",
         example="upscale=1,face-detail=2",
     )
     process_urls: bool = setting(

@@ -10,7 +10,7 @@ from copperplate.model import Condition
 from copperplate.ports.takedowns import Found
 from copperplate.source_pictures import Crop, Operation, Parent
 from tests.contract.ledger.harness import acquire, complete, discarded, lead, peek
-from tests.contract.ledger.source_pictures import ENLARGE, KEY, asked, source
+from tests.contract.ledger.source_pictures import ALICE, ENLARGE, KEPT, KEY, asked, source
 from tests.support.pictures import picture_request, upload
 
 if TYPE_CHECKING:
@@ -88,19 +88,78 @@ class LineageContract:
         await harness.ledger.take_down(ROOT.generation_key)
         assert await peek(harness.ledger, LAST) == Gone()
 
-    async def test_a_circle_that_was_declared_ends(self, harness: LedgerHarness) -> None:
-        """Bytes that are said to come from what was made of them."""
+    async def test_a_parent_that_was_itself_made_from_the_bytes_is_not_noted(self, harness: LedgerHarness) -> None:
+        """Neither where that is said, nor where the bytes of both are the same."""
         ledger, photo = harness.ledger, source()
         await ledger.note_source(photo, owner=KEY)
-        await complete(ledger, asked(photo), "cut out")
-        parent = Parent(generation_key=asked(photo).generation_key, crop=CROP)
-        assert not (await ledger.note_source(replace(photo, parent=parent), owner=KEY)).is_taken_down
-        await complete(ledger, asked(photo, ENLARGE), "enlarged")
-        # Of the two that were made of it, one is its own ancestor.
-        assert told(await ledger.lineage(asked(photo, ENLARGE).generation_key))[-1][1] <= 1
-        assert told(await ledger.lineage(asked(photo).generation_key))
-        assert (await ledger.take_down(asked(photo).generation_key)).descendants == 1
+        cut_out = await complete(ledger, asked(photo), "cut out")
+        below = replace(source(), digest=cut_out.digest)
+        await ledger.note_source(below, owner=KEY)
+        await complete(ledger, asked(below, ENLARGE), "photo")
+        for parent in (asked(photo), asked(below, ENLARGE)):
+            said = replace(photo, parent=Parent(generation_key=parent.generation_key, crop=CROP))
+            assert (await ledger.note_source(said, owner=KEY)).picture.parent is None
+        assert upload("photo").digest == photo.digest
+        assert told(await ledger.lineage(asked(photo).generation_key))[0] == (asked(photo).generation_key, 0)
+        assert (await ledger.take_down(asked(below, ENLARGE).generation_key)).descendants == 1
         assert await acquire(ledger, asked(photo, ENLARGE)) == Gone()
+
+    async def test_a_lineage_of_bytes_that_came_as_a_file_goes_on_beyond_the_picture_they_are(
+        self, harness: LedgerHarness
+    ) -> None:
+        """Nobody named the parent: it is found by the bytes."""
+        ledger = harness.ledger
+        await complete(ledger, ROOT, "root")
+        await ledger.note_source(MIDDLE_SOURCE, owner=KEY)
+        middle = await complete(ledger, MIDDLE, "middle")
+        brought = replace(source(), digest=middle.digest)
+        parent = Parent(generation_key=MIDDLE.generation_key)
+        assert (await ledger.note_source(brought, owner=ALICE)).picture.parent == parent
+        last = asked(brought, ENLARGE)
+        await complete(ledger, last, "last")
+        await ledger.purge(Condition(key=MIDDLE.generation_key), 10, is_dry_run=False)
+        assert told(await ledger.lineage(last.generation_key)) == [(ROOT.generation_key, -2), (last.generation_key, 0)]
+        assert (await ledger.take_down(ROOT.generation_key)).descendants == 1
+        assert (await ledger.find_source(brought.digest, owner=ALICE)).is_taken_down
+        assert await peek(ledger, last) == Gone()
+
+    async def test_the_picture_that_bytes_are_is_their_parent_before_one_they_are_said_to_be_cropped_from(
+        self, harness: LedgerHarness
+    ) -> None:
+        ledger = harness.ledger
+        original = await complete(ledger, ROOT, "root")
+        said = replace(MIDDLE_SOURCE, digest=original.digest, parent=Parent(generation_key="f" * 64, crop=CROP))
+        known = await ledger.note_source(said, owner=KEY)
+        assert known.picture.parent == Parent(generation_key=ROOT.generation_key)
+
+    async def test_nobody_says_of_bytes_that_others_had_that_they_are_cropped(self, harness: LedgerHarness) -> None:
+        """Else whoever has a picture taken down takes others' results with it."""
+        ledger, photo, bare = harness.ledger, source(), source("nobody's")
+        await complete(ledger, ROOT, "root")
+        await ledger.note_source(photo, owner=ALICE)
+        await ledger.note_source(bare, owner=None)
+        await complete(ledger, asked(photo), "cut out")
+        parent = Parent(generation_key=ROOT.generation_key, crop=CROP)
+        for picture in (photo, bare):
+            for owner in (KEY, None):
+                known = await ledger.note_source(replace(picture, parent=parent), owner=owner)
+                assert (known.picture.parent, known.is_owned_alone) == (None, owner == KEY and picture == bare)
+        assert (await ledger.take_down(ROOT.generation_key)).descendants == 0
+        assert isinstance(await peek(ledger, asked(photo)), Hit)
+
+    async def test_who_alone_had_bytes_may_still_say_what_they_are_cropped_from(self, harness: LedgerHarness) -> None:
+        ledger, photo = harness.ledger, source()
+        assert (await ledger.note_source(photo, owner=KEY)).is_owned_alone
+        assert (await ledger.find_source(photo.digest, owner=KEY)).is_owned_alone
+        parent = Parent(generation_key=ROOT.generation_key, crop=CROP)
+        assert (await ledger.note_source(replace(photo, parent=parent), owner=KEY)).picture.parent == parent
+
+    async def test_each_of_a_lineage_is_told_with_whether_an_owner_had_its_bytes(self, harness: LedgerHarness) -> None:
+        await make_line(harness)
+        await harness.ledger.note_source(LAST_SOURCE, owner=ALICE)
+        for owner, had in ((KEY, [False, True, True]), (ALICE, [False, False, True]), (None, [False] * 3)):
+            nodes = await harness.ledger.lineage(LAST.generation_key, with_descendants=False, owner=owner)
+            assert [node.is_owned for node in nodes] == had
 
 
 class LineageTakedownContract:
@@ -217,6 +276,26 @@ class LineageTakedownContract:
         assert await ledger.lift_takedown(ROOT.generation_key)
         assert await peek(ledger, MIDDLE) == Gone()
 
+    async def test_the_clean_copies_of_what_is_taken_down_go_too(self, harness: LedgerHarness) -> None:
+        ledger = harness.ledger
+        await make_line(harness)
+        copies = {
+            noted.digest: replace(KEPT, path=f"2026/11/{noted.digest}.png") for noted in (MIDDLE_SOURCE, LAST_SOURCE)
+        }
+        for digest, kept in copies.items():
+            assert await ledger.keep_input(digest, kept)
+        taken = await ledger.take_down(MIDDLE_SOURCE.digest)
+        assert {kept.path for kept in copies.values()} <= {path for _, path in taken.objects}
+        for digest in copies:
+            assert (await ledger.find_source(digest, owner=KEY)).kept_input is None
+        again = await ledger.take_down(MIDDLE_SOURCE.digest)
+        assert set(again.objects) == set(taken.objects)
+        # A copy that was stored beside the takedown.
+        late = replace(KEPT, path=f"2026/11/{'f' * 64}.png")
+        assert not await ledger.keep_input(LAST_SOURCE.digest, late)
+        await harness.advance(3_700)
+        assert {late.path, *(kept.path for kept in copies.values())} <= await discarded(ledger)
+
 
 class LineagePurgeContract:
     """A purge removes what was made from a picture only where that is asked."""
@@ -259,6 +338,24 @@ class LineagePurgeContract:
         await harness.ledger.purge(condition, 1, is_dry_run=False, with_children=True)
         for gone in (ROOT, MIDDLE, LAST):
             assert await peek(harness.ledger, gone) == Miss()
+
+    async def test_pages_of_a_purge_with_children_take_the_last_of_a_lineage_first(
+        self, harness: LedgerHarness
+    ) -> None:
+        """Whatever their keys: the order of these is another one."""
+        await complete(harness.ledger, ROOT, "root")
+        line = [ROOT]
+        for number in range(6):
+            noted = source(f"bytes {number}", Parent(generation_key=line[-1].generation_key))
+            await harness.ledger.note_source(noted, owner=KEY)
+            line.append(asked(noted))
+            await complete(harness.ledger, line[-1], f"made {number}")
+        condition = Condition(key=ROOT.generation_key)
+        while line:
+            purged = await harness.ledger.purge(condition, 1, is_dry_run=False, with_children=True)
+            gone = [line.pop().generation_key] if len(line) > 2 else [each.generation_key for each in line]
+            assert (sorted(purged.keys), purged.has_more) == (sorted(gone), True)
+            line = line if len(line) > 1 and len(gone) == 1 else []
 
     async def test_a_pinned_child_is_left_and_counted_unless_it_is_meant(self, harness: LedgerHarness) -> None:
         ledger = harness.ledger

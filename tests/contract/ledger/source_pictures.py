@@ -61,7 +61,7 @@ class SourcePictureContract:
         ledger, photo = harness.ledger, source()
         for _ in range(2):
             known = await ledger.note_source(photo, owner=ALICE)
-            assert known == KnownSource(picture=photo, is_owned=True, is_taken_down=False)
+            assert known == KnownSource(picture=photo, is_owned=True, is_owned_alone=True, is_taken_down=False)
         assert not (await ledger.find_source(photo.digest, owner=KEY)).is_owned
         assert (await ledger.note_source(photo, owner=KEY)).is_owned
         assert (await ledger.find_source(photo.digest, owner=ALICE)).is_owned
@@ -71,9 +71,9 @@ class SourcePictureContract:
 
     async def test_the_parent_of_a_source_picture_is_noted_once(self, harness: LedgerHarness) -> None:
         ledger, photo = harness.ledger, source()
-        await ledger.note_source(photo, owner=None)
+        await ledger.note_source(photo, owner=KEY)
         for parent in (CROPPED, PARENT, None):
-            known = await ledger.note_source(replace(photo, parent=parent), owner=None)
+            known = await ledger.note_source(replace(photo, parent=parent), owner=KEY)
             assert known.picture == replace(photo, parent=CROPPED)
         whole = await ledger.note_source(source("whole", PARENT), owner=KEY)
         assert whole.picture.parent == PARENT
@@ -227,6 +227,45 @@ class SourceRetentionContract:
         await ledger.cleanup_entries("processed", 100, after="")
         assert await ledger.find_source(photo.digest, owner=KEY) is None
         assert (await ledger.find_source(pinned.digest, owner=KEY)).is_owned
+
+    async def test_a_line_of_source_pictures_of_which_nothing_is_left_is_forgotten_at_once(
+        self, harness: LedgerHarness
+    ) -> None:
+        """However long it is, and whatever is said of where they come from."""
+        ledger = harness.ledger
+        line = [source("0")]
+        await ledger.note_source(line[0], owner=KEY)
+        made = []
+        for number in range(1, 6):
+            made.append(asked(line[-1]))
+            await complete(ledger, made[-1], f"made {number}")
+            line.append(source(str(number), Parent(generation_key=made[-1].generation_key)))
+            await ledger.note_source(line[-1], owner=KEY)
+        for gone in made:
+            await ledger.purge(Condition(key=gone.generation_key), 10, is_dry_run=False)
+        await harness.advance(20 * DAY)
+        # Of the one in the middle something is used until then.
+        await ledger.note_source(line[3], owner=KEY)
+        await harness.advance(11 * DAY)
+        await ledger.cleanup_entries("processed", 100, after="")
+        known = [await ledger.find_source(each.digest, owner=None) for each in line]
+        assert [each is not None for each in known] == [True, True, True, True, False, False]
+        await harness.advance(20 * DAY)
+        await ledger.cleanup_entries("processed", 100, after="")
+        assert [await ledger.find_source(each.digest, owner=None) for each in line] == [None] * 6
+
+    async def test_a_source_picture_goes_within_a_day_of_a_result_that_was_pinned(self, harness: LedgerHarness) -> None:
+        ledger, photo = harness.ledger, source()
+        await ledger.note_source(photo, owner=KEY)
+        await complete(ledger, asked(photo), "cut out")
+        await ledger.pin(asked(photo).generation_key)
+        await harness.advance(60 * DAY)
+        await ledger.cleanup_entries("processed", 100, after="")
+        assert (await ledger.find_source(photo.digest, owner=KEY)).is_owned
+        await ledger.unpin(asked(photo).generation_key)
+        await harness.advance(DAY + 60)
+        await ledger.cleanup_entries("processed", 100, after="")
+        assert await ledger.find_source(photo.digest, owner=KEY) is None
 
     async def test_no_cleanup_forgets_a_source_picture_that_a_wish_may_need(self, harness: LedgerHarness) -> None:
         ledger, photo = harness.ledger, source()

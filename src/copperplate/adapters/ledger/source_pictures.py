@@ -64,12 +64,15 @@ class SourcePictureCalls(Calls):
         arguments = {"p_generation_key": generation_key, "p_owner": owner}
         return await self._transport.value("may_see_processed", arguments, bool)
 
-    async def lineage(self, key: str, *, with_descendants: bool = True) -> Sequence[LineageNode]:
+    async def lineage(
+        self, key: str, *, with_descendants: bool = True, owner: str | None = None
+    ) -> Sequence[LineageNode]:
         """See `SourcePictures.lineage`."""
         arguments = {
             "p_key": key,
             "p_limit": min(MAX_LINEAGE, self._transport.max_rows),
             "p_with_descendants": with_descendants,
+            "p_owner": owner,
         }
         return [_node_of(row) for row in await self._transport.rows("lineage_of", arguments)]
 
@@ -86,7 +89,13 @@ def known_source_of(row: Mapping[str, Any]) -> KnownSource:
     kept = None
     if row["kept_path"] is not None:
         kept = KeptInput(path=row["kept_path"], digest=row["kept_digest"], format=PictureFormat(row["kept_format"]))
-    return KnownSource(picture=picture, is_owned=row["is_owned"], is_taken_down=row["is_taken_down"], kept_input=kept)
+    return KnownSource(
+        picture=picture,
+        is_owned=row["is_owned"],
+        is_owned_alone=row["is_owned_alone"],
+        is_taken_down=row["is_taken_down"],
+        kept_input=kept,
+    )
 
 
 def _result_of(row: Mapping[str, Any]) -> ProcessedResult:
@@ -111,6 +120,7 @@ def _node_of(row: Mapping[str, Any]) -> LineageNode:
         crop=_crop(row["crop"]),
         depth=row["depth"],
         created_at=created_at if isinstance(created_at, datetime) else datetime.fromisoformat(created_at),
+        is_owned=row["is_owned"],
     )
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 from copperplate.adapters.memory.entries import MemoryEntries
 from copperplate.recipes.kinds import PROCESSED
 from copperplate.recipes.processed import source_of
+from copperplate.source_pictures import Parent
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -47,27 +48,55 @@ class MemoryLineage(MemoryEntries):
                 left += self._made_from(name)
         return met
 
-    def _generations_below(self, names: Iterable[str]) -> list[str]:
-        """The keys of all generations that were made from these, without these themselves."""
-        above = set(names)
-        return sorted((self._names_below(above) & self._generations.keys()) - above)
+    def _comes_from(self, digest: str | None, origin: str) -> bool:
+        """Whether these bytes are those of `origin`, or come from them."""
+        met = set[str]()
+        while digest is not None and digest not in met:
+            if digest == origin:
+                return True
+            met.add(digest)
+            row = self._sources.get(digest)
+            digest = None if row is None else row.parent_source
+        return False
+
+    def _find_parent(self, digest: str, told: Parent | None, *, is_told: bool) -> Parent | None:
+        """The picture whose bytes these are, told or found, before the one they are said to be a rectangle of."""
+        same = sorted(
+            (kept.created, kept.entry.generation_key) for kept in self._entries.values() if kept.entry.digest == digest
+        )
+        found = [Parent(generation_key=key) for _, key in same]
+        if told is not None and told.crop is None:
+            found = [told, *found]
+        elif told is not None and is_told:
+            found = [*found, told]
+        sources = [digest_of_source(self._generations.get(each.generation_key)) for each in found]
+        return next(
+            (each for each, source in zip(found, sources, strict=True) if not self._comes_from(source, digest)), None
+        )
+
+    def _generations_below(self, keys: Iterable[str], steps: int | None = None) -> dict[str, int]:
+        """All generations that were made from these, each with the fewest steps that lead to it, `steps` at most."""
+        met = dict.fromkeys(keys, 0)
+        level: set[tuple[str | None, str | None]] = {(key, None) for key in met}
+        digests, depth = set[str](), 0
+        while level and (steps is None or depth < steps):
+            depth += 1
+            new = {found for name, source in level for found in self._sources_of(name, source)} - digests
+            digests |= new
+            level = {(None, digest) for digest in new}
+            for digest in new:
+                level |= {(made, digest) for made in self._made_from(digest)}
+                met |= {made: depth for made in self._made_from(digest) if made not in met}
+        return {key: depth for key, depth in met.items() if depth}
 
     def _depths(self, key: str) -> dict[str, int]:
-        """The keys of a generation's lineage, each with its steps from it; where a circle was declared, the fewest."""
+        """The keys of a generation's lineage, each with its steps from it; where a circle was noted, the fewest."""
         depths = {key: 0}
         for steps, found in enumerate(self._above(key), start=1):
             depths.setdefault(found, -steps)
-        level: set[tuple[str | None, str | None]] = {(key, None)}
-        met = set[str]()
-        for depth in range(1, MAX_DEPTH + 1):
-            digests = {found for name, source in level for found in self._sources_of(name, source)} - met
-            met |= digests
-            level = {(None, digest) for digest in digests}
-            for digest in digests:
-                for made in self._made_from(digest):
-                    level.add((made, digest))
-                    if made not in depths or abs(depths[made]) > depth:
-                        depths[made] = depth
+        for found, steps in self._generations_below([key], MAX_DEPTH).items():
+            if found not in depths or abs(depths[found]) > steps:
+                depths[found] = steps
         return depths
 
     def _parent_of(self, key: str) -> str | None:

@@ -199,7 +199,8 @@ class MemoryMaintenance(MemoryLineage):
         pinned = [] if is_everything else [key for key in met if self._generations[key].is_pinned]
         keys = [key for key in met if key not in pinned][:limit]
         has_more = len(keys) >= limit
-        below = self._generations_below(keys) if with_children or is_dry_run else []
+        depths = self._generations_below(keys) if with_children or is_dry_run else {}
+        below = sorted(depths, key=lambda key: (-depths[key], key))
         children = [key for key in below if with_pinned or not self._generations[key].is_pinned]
         pinned_children = len(below) - len(children) if with_children else 0
         if with_children and len(children) > limit:

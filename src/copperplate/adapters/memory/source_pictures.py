@@ -36,15 +36,21 @@ class MemorySourcePictures(MemoryMaintenance, MemoryTakedowns, MemoryGenerationS
     async def note_source(self, picture: SourcePicture, *, owner: str | None) -> KnownSource:
         """See `SourcePictures.note_source`."""
         now = self._clock.monotonic()
+        is_new = picture.digest not in self._sources
         row = self._sources.setdefault(picture.digest, SourceRow(replace(picture, parent=None), now))
         row.last_used = now
-        if row.picture.parent is None and picture.parent is not None:
-            row.picture = replace(row.picture, parent=picture.parent)
-            row.parent_source = digest_of_source(self._generations.get(picture.parent.generation_key))
+        if row.picture.parent is None:
+            parent = self._find_parent(picture.digest, picture.parent, is_told=is_new or row.owners == {owner})
+            row.picture = replace(row.picture, parent=parent)
+            row.parent_source = (
+                None if parent is None else digest_of_source(self._generations.get(parent.generation_key))
+            )
         if self._is_source_taken_down(picture.digest):
             # Its parent was taken down before it was known to be that.
-            for key in self._generations_below([picture.digest]):
+            names = self._names_below([picture.digest])
+            for key in sorted(names & self._generations.keys()):
                 self._remove_taken_down(key, TakedownRow(key))
+            self._discard_inputs(names)
         if owner is not None and owner not in self._forgotten:
             row.owners.add(owner)
         known = self._known(row, owner)
@@ -58,6 +64,9 @@ class MemorySourcePictures(MemoryMaintenance, MemoryTakedowns, MemoryGenerationS
     async def keep_input(self, digest: str, kept: KeptInput) -> bool:
         """See `SourcePictures.keep_input`."""
         row = self._sources.get(digest)
+        if self._is_source_taken_down(digest):
+            self._discard_path(PROCESSED.bucket, kept.path)
+            return False
         if row is None:
             return False
         if row.kept is None or row.kept.path != kept.path:
@@ -86,7 +95,9 @@ class MemorySourcePictures(MemoryMaintenance, MemoryTakedowns, MemoryGenerationS
         digests = [source_of(recipe) for recipe in recipes if recipe["kind"] == PROCESSED.name]
         return any(owner in self._sources[digest].owners for digest in digests if digest in self._sources)
 
-    async def lineage(self, key: str, *, with_descendants: bool = True) -> Sequence[LineageNode]:
+    async def lineage(
+        self, key: str, *, with_descendants: bool = True, owner: str | None = None
+    ) -> Sequence[LineageNode]:
         """See `SourcePictures.lineage`."""
         stored = self._entries.get(key)
         depths = self._depths(key if stored is None else stored.entry.generation_key)
@@ -96,7 +107,7 @@ class MemorySourcePictures(MemoryMaintenance, MemoryTakedowns, MemoryGenerationS
             if name in self._generations and (depth <= 0 or with_descendants)
         ]
         ordered = sorted(known, key=lambda each: (each[2], each[0].created, each[1]))
-        return [self._node(*each) for each in ordered[:MAX_LINEAGE]]
+        return [self._node(*each, owner) for each in ordered[:MAX_LINEAGE]]
 
     async def cleanup_entries(
         self, kind: str, limit: int, *, older_than: timedelta | None = None, after: str | None = None
@@ -115,22 +126,42 @@ class MemorySourcePictures(MemoryMaintenance, MemoryTakedowns, MemoryGenerationS
         return await super().forget_user(user)
 
     def _forget_old_sources(self, cutoff: float) -> None:
-        used = {source_of(row.recipe) for row in self._generations.values() if row.kind == PROCESSED.name}
-        used |= {row.parent_source for row in self._sources.values() if row.parent_source is not None}
-        old = [digest for digest, row in self._sources.items() if row.last_used < cutoff]
-        for digest in old:
-            if digest not in used:
-                del self._sources[digest]
+        """The last of a lineage first; what is old and used is looked at again when that use is old."""
+        while last := [digest for digest in self._old_sources(cutoff) if not self._has_old_child(digest, cutoff)]:
+            for digest in last:
+                used = self._used_at(digest, cutoff)
+                if used is None:
+                    del self._sources[digest]
+                else:
+                    self._sources[digest].last_used = used
+
+    def _old_sources(self, cutoff: float) -> list[str]:
+        return [digest for digest, row in self._sources.items() if row.last_used < cutoff]
+
+    def _children_of(self, digest: str) -> list[SourceRow]:
+        return [row for name, row in self._sources.items() if row.parent_source == digest and name != digest]
+
+    def _has_old_child(self, digest: str, cutoff: float) -> bool:
+        return any(row.last_used < cutoff for row in self._children_of(digest))
+
+    def _used_at(self, digest: str, cutoff: float) -> float | None:
+        """When what was made of a source picture was last used; None where there is nothing."""
+        made = self._made_from(digest)
+        accessed = [row.last_accessed for row in self._entries.values() if row.entry.generation_key in made]
+        # What is old, pinned, or being made is looked at again a day later.
+        uses = [max(accessed, default=cutoff), cutoff + DAY_SECONDS] if made else []
+        return max(uses + [row.last_used for row in self._children_of(digest)], default=None)
 
     def _known(self, row: SourceRow, owner: str | None) -> KnownSource:
         return KnownSource(
             picture=row.picture,
             is_owned=owner in row.owners,
+            is_owned_alone=row.owners == {owner},
             is_taken_down=self._is_source_taken_down(row.picture.digest),
             kept_input=row.kept,
         )
 
-    def _node(self, row: GenerationRow, key: str, depth: int) -> LineageNode:
+    def _node(self, row: GenerationRow, key: str, depth: int, owner: str | None) -> LineageNode:
         source = self._sources.get(digest_of_source(row) or "")
         parent = None if source is None else source.picture.parent
         return LineageNode(
@@ -143,6 +174,7 @@ class MemorySourcePictures(MemoryMaintenance, MemoryTakedowns, MemoryGenerationS
             crop=None if parent is None else parent.crop,
             depth=depth,
             created_at=self._at_time(row.created),
+            is_owned=source is not None and owner in source.owners,
         )
 
     def _stored_of(self, digest: str) -> Iterator[tuple[str, GenerationRow, EntryRow]]:

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from copperplate.adapters.memory.lineage import MemoryLineage, digest_of_source
 from copperplate.adapters.memory.tables import TakedownRow
 from copperplate.ports.takedowns import Found, Pin, Takedown
+from copperplate.recipes.kinds import PROCESSED
+
+if TYPE_CHECKING:
+    from collections.abc import Set as AbstractSet
 
 
 class MemoryTakedowns(MemoryLineage):
@@ -29,6 +35,7 @@ class MemoryTakedowns(MemoryLineage):
         images, size_bytes = self._count_shown(forms), sum(form.entry.size_bytes for form in forms)
         for name in (generation_key, *descendants):
             self._remove_taken_down(name, self._takedowns[name])
+        self._discard_inputs({generation_key, *followers, *names})
         return Takedown(
             found=found,
             generation_key=generation_key,
@@ -94,6 +101,16 @@ class MemoryTakedowns(MemoryLineage):
             self._forget(generation_key)
         row.paths |= self._discarded.keys() - before
         self._hints.announce(generation_key)
+
+    def _discard_inputs(self, digests: AbstractSet[str]) -> None:
+        """Remove the clean copies of source pictures that are taken down."""
+        for digest in digests & self._sources.keys():
+            row = self._sources[digest]
+            if row.kept is not None:
+                self._discard_path(PROCESSED.bucket, row.kept.path)
+                if digest in self._takedowns:
+                    self._takedowns[digest].paths.add(row.kept.path)
+                row.kept = None
 
     def _removed_with(self, generation_key: str) -> tuple[tuple[str, str], ...]:
         """The objects of a tombstone and its followers that the store may still have."""

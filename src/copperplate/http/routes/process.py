@@ -20,7 +20,7 @@ from copperplate.http.preferences import read_preferences
 from copperplate.http.problems import HEADERS
 from copperplate.http.process_bodies import SOURCE, UPLOAD, read_brought
 from copperplate.http.process_requests import known_names, read_query, read_said
-from copperplate.http.processed_answers import lineage_told, picture_answer, told_of_entry, told_of_request
+from copperplate.http.processed_answers import picture_answer, told_of_entry, told_of_origin, told_of_request
 from copperplate.http.promised_answers import promise_headers, promise_told
 from copperplate.http.request_log import log_request
 from copperplate.http.schemas import process as schemas
@@ -33,8 +33,6 @@ from copperplate.source_errors import SourceUnknown
 from copperplate.source_pictures import Operation
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from copperplate.access.caller import Caller
     from copperplate.http.preferences import Preferences
     from copperplate.http.process_bodies import Brought
@@ -43,7 +41,7 @@ if TYPE_CHECKING:
     from copperplate.model import PictureRequest
     from copperplate.processing.sources import Source
     from copperplate.services import Services
-    from copperplate.source_pictures import LineageNode, Parent
+    from copperplate.source_pictures import Parent
 
 PATH: Final = "/api/process"
 RESPONSES: Final[dict[int | str, dict[str, Any]]] = {
@@ -146,7 +144,7 @@ class _Asked:
         if brought.named is not None and brought.named[0] == SOURCE:
             return await sources.of_kept(brought.named[1], caller)
         parent = None
-        if said.parent is not None and may_spend:
+        if said.parent is not None:
             parent = await sources.parent_of(said.parent, caller, said.crop)
         if brought.file is None:
             return await self._fetched(brought, parent)
@@ -176,28 +174,19 @@ class _Asked:
 
     async def _told(self, done: Processed, found: LookupResult) -> schemas.ProcessedAnswer:
         cost = self._services.cost_of(done.request, found.outcome)
-        ancestors = await self._ancestors(done)
-        seen = {node.generation_key for node in ancestors}
-        noted = done.source.picture.parent
-        parent = noted if noted is not None and noted.generation_key in seen else None
+        origin = await told_of_origin(
+            self._services, done.request.generation_key, done.source.picture.parent, self._caller
+        )
         return schemas.ProcessedAnswer(
             status="completed",
             kind="processed",
             cached=found.outcome is Outcome.HIT,
             cost_usd=None if cost is None else cost / MICRO,
             credits_left=await self._credits_left(),
-            parent=None if parent is None else parent.generation_key,
-            crop=None if parent is None else schemas.CropOut.of(parent.crop),
-            lineage=lineage_told(ancestors),
+            **origin,
             **told_of_request(done.request),
             **await told_of_entry(self._scope, self._services, found.entry),
         )
-
-    async def _ancestors(self, done: Processed) -> Sequence[LineageNode]:
-        """Asked for only where there are any: a hit on what somebody photographed stays as cheap as it was."""
-        if done.source.picture.parent is None:
-            return ()
-        return await self._services.processing.sources.ancestors_of(done.request.generation_key, self._caller)
 
     async def _credits_left(self) -> int | None:
         user = self._caller.user

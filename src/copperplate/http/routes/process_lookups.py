@@ -6,42 +6,53 @@ is not a password.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from fastapi import APIRouter, Depends, Request, Response
 
 from copperplate.access.owners import owner_of
 from copperplate.access.visibility import may_see
 from copperplate.denials import TakenDown
-from copperplate.errors import NotFound
+from copperplate.errors import MethodNotAllowed, NotFound
 from copperplate.http.addresses import private_address
 from copperplate.http.api import preflight
 from copperplate.http.callers import caller_of
+from copperplate.http.credentials import PARAMETER as KEY_PARAMETER
 from copperplate.http.dependencies import PROBLEMS, ServicesDep, no_store
 from copperplate.http.negotiation import prefers_picture
 from copperplate.http.openapi import FOR_ANYBODY
-from copperplate.http.parameters import note_known
+from copperplate.http.parameters import note_known, refuse_unknown
 from copperplate.http.problems import HEADERS
 from copperplate.http.process_offers import operations_answer
 from copperplate.http.process_requests import MODEL, known_names, operation_named, read_query
-from copperplate.http.processed_answers import picture_answer, told_of_entry, told_of_request
+from copperplate.http.processed_answers import picture_answer, told_of_entry, told_of_origin, told_of_request
 from copperplate.http.schemas.process import KnownPicture, KnownResult, KnownUrls, OperationsAnswer
 from copperplate.ledger_answers import Gone, Hit
 from copperplate.model import Outcome, PictureRequest
 from copperplate.recipes.kinds import PROCESSED
 from copperplate.recipes.objects import original_key
-from copperplate.recipes.processed import AS_MADE, UNKNOWN_SIZE, processed_recipe, processed_request, read_digest
+from copperplate.recipes.processed import (
+    AS_MADE,
+    UNKNOWN_SIZE,
+    processed_recipe,
+    processed_request,
+    read_digest,
+    source_of,
+)
 from copperplate.source_pictures import Operation
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from copperplate.access.caller import Caller
+    from copperplate.errors import CopperplateError
     from copperplate.services import Services
     from copperplate.source_pictures import ProcessedResult
 
 PATH: Final = "/api/process"
 PREFLIGHT: Final = preflight("GET, HEAD, POST", "content-type", "idempotency-key", "prefer", "x-api-key")
+# What stands where a SHA-256 does, and is for POST alone.
+_POSTED: Final = frozenset({*Operation, "uploads"})
 _NONE: Final = "No such result of this picture is stored. Send the picture to have it made."
 
 router = APIRouter(dependencies=[Depends(no_store)])
@@ -61,11 +72,13 @@ async def look_at_picture(sha256: str, request: Request, services: ServicesDep) 
 
     `urls` are for those who had the bytes: the newest result of each operation.
     """
+    if sha256 in _POSTED:
+        raise MethodNotAllowed("POST")
     caller = await caller_of(request.scope, services)
     digest = read_digest(sha256)
     results = await services.ledger.find_results(digest)
     if not results:
-        raise NotFound(_NONE)
+        raise await _why_none(digest, services)
     urls = None
     if await _is_owner(digest, caller, services):
         results, urls = await _verified(results, request, services)
@@ -89,7 +102,8 @@ async def look_at_picture(sha256: str, request: Request, services: ServicesDep) 
 async def look_at_result(operation: str, sha256: str, request: Request, services: ServicesDep) -> Response:
     """One result of a picture, by the SHA-256 of its bytes, `model` and its parameters; 404 where none is stored.
 
-    Those who had the bytes are told its address, or answered with the picture where `Accept` prefers one.
+    Those who had the bytes are told its address, or answered with the picture where `Accept` prefers one. An unknown
+    parameter is 400: without it, another result would be told.
     """
     asked = _request_of(operation_named(operation), read_digest(sha256), request, services)
     caller = await caller_of(request.scope, services)
@@ -99,13 +113,14 @@ async def look_at_result(operation: str, sha256: str, request: Request, services
         return _json(KnownResult(exists=True, **told))
     entry = await services.processing.look(asked)
     if entry is None:
-        raise NotFound(_NONE)
+        raise await _why_none(source_of(asked.recipe), services)
     if request.method == "GET":
         # A hit, as one that waited for nothing: it spares a processing. What only asks whether it is there does not.
         services.request_meter.count(asked, Outcome.HIT, size_bytes=entry.size_bytes, seconds=0.0)
     if prefers_picture(request.scope["headers"]):
         return await picture_answer(request.scope, services, asked, entry, Outcome.HIT)
-    return _json(KnownResult(exists=True, **told, **await told_of_entry(request.scope, services, entry)))
+    told |= await told_of_entry(request.scope, services, entry)
+    return _json(KnownResult(exists=True, **told, **await _origin_of(asked, caller, services)))
 
 
 @router.post(f"{PATH}/{{sha256}}", include_in_schema=False)
@@ -125,7 +140,8 @@ async def answer_preflight() -> Response:
 
 def _request_of(operation: Operation, digest: str, request: Request, services: Services) -> PictureRequest:
     known = known_names(services.processing.models, with_new=False)
-    note_known(request.scope, known)
+    note_known(request.scope, known | {KEY_PARAMETER})
+    refuse_unknown(request.scope)
     said = dict(read_query(request.scope["query_string"], known))
     model = services.processing.model_for(operation, said.pop(MODEL, None))
     return processed_request(processed_recipe(digest, model, said))
@@ -144,7 +160,21 @@ async def _require_stored(asked: PictureRequest, services: Services) -> None:
         case Gone():
             raise TakenDown
         case _:
-            raise NotFound(_NONE)
+            raise await _why_none(source_of(asked.recipe), services)
+
+
+async def _why_none(digest: str, services: Services) -> CopperplateError:
+    """Nothing was made of this picture yet, or nothing may be: it was taken down, or what it comes from."""
+    source = await services.ledger.find_source(digest, owner=None)
+    if source is None:
+        return TakenDown() if isinstance(await services.ledger.peek(digest, digest), Gone) else NotFound(_NONE)
+    return TakenDown() if source.is_taken_down else NotFound(_NONE)
+
+
+async def _origin_of(asked: PictureRequest, caller: Caller, services: Services) -> dict[str, Any]:
+    source = await services.ledger.find_source(source_of(asked.recipe), owner=None)
+    parent = None if source is None else source.picture.parent
+    return await told_of_origin(services, asked.generation_key, parent, caller)
 
 
 async def _verified(

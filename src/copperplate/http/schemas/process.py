@@ -134,6 +134,11 @@ class KnownResult(BaseModel):
     height: int | None = None
     format: str | None = None
     size_bytes: int | None = None
+    parent: str | None = Field(default=None, description="Key of the generation that the picture comes from")
+    crop: CropOut | None = Field(default=None, description="The rectangle of it, where it is a crop")
+    lineage: list[AncestorOut] | None = Field(
+        default=None, description="What it was made from, as far as you may see it; with `url`, as the members above"
+    )
 
 
 class ParameterOut(BaseModel):
