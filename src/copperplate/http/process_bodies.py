@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from fastapi import Request
 
-    from copperplate.http.uploads import Held, Uploads
+    from copperplate.processing.upload_budget import HeldPicture, Reading, UploadBudget
 
     class _Sink(Protocol):
         """What takes a body in pieces."""
@@ -46,12 +46,12 @@ NAMING: Final = (SOURCE, UPLOAD, "url")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Brought:
-    """What a body brings: the bytes of a picture, or one of `NAMING` and its value; and all that it says beside.
+    """What a body brings: a picture, or one of `NAMING` and its value; and all that it says beside.
 
     `is_strict`: what is not known there is an error; in a form it is passed over.
     """
 
-    file: bytes | None = field(default=None, repr=False)
+    file: HeldPicture | None = field(default=None, repr=False)
     named: tuple[str, str] | None = field(default=None, repr=False)
     said: Mapping[str, str] = field(default_factory=dict)
     repeated: frozenset[str] = frozenset()
@@ -63,7 +63,7 @@ def max_file_bytes(*, on_vercel: bool) -> int:
     return MAX_VERCEL_FILE_BYTES if on_vercel else MAX_FILE_BYTES
 
 
-async def read_brought(request: Request, uploads: Uploads, held: Held, *, on_vercel: bool) -> Brought:
+async def read_brought(request: Request, budget: UploadBudget, *, on_vercel: bool) -> Brought:
     """What the body of this request brings.
 
     Raises `UnsupportedMediaType`, `BodyTooLarge`, `InvalidBody` for what is malformed, cut off or slow, and
@@ -82,26 +82,27 @@ async def read_brought(request: Request, uploads: Uploads, held: Held, *, on_ver
     if request.headers.get("content-encoding", "identity").lower() != "identity":
         raise UnsupportedMediaType("Send the body without Content-Encoding.")
     most = max_file_bytes(on_vercel=on_vercel)
-    with uploads.reading():
+    async with budget.reading() as reading:
         if is_form:
             form = MultipartForm(content_type, max_file_bytes=most)
-            await _Body(request, held, max_bytes=most + MAX_OTHER_BYTES, on_vercel=on_vercel).read_into(form)
+            await _Body(request, reading, max_bytes=most + MAX_OTHER_BYTES, on_vercel=on_vercel).read_into(form)
             file, said = form.finish()
-            return Brought(file=file, said=said, repeated=form.repeated, is_strict=False)
+            picture = await reading.finish(file)
+            return Brought(file=picture, said=said, repeated=form.repeated, is_strict=False)
         # Its buffer becomes the value, without a copy.
         buffer = BytesIO()
-        await _Body(request, held, max_bytes=most, on_vercel=on_vercel).read_into(buffer)
-    if not (file := buffer.getvalue()):
-        raise InvalidBody("The body is empty: send the bytes of a picture.")
-    return Brought(file=file)
+        await _Body(request, reading, max_bytes=most, on_vercel=on_vercel).read_into(buffer)
+        if not (file := buffer.getvalue()):
+            raise InvalidBody("The body is empty: send the bytes of a picture.")
+        return Brought(file=await reading.finish(file))
 
 
 class _Body:
     """A body that is read in pieces."""
 
-    def __init__(self, request: Request, held: Held, *, max_bytes: int, on_vercel: bool) -> None:
+    def __init__(self, request: Request, reading: Reading, *, max_bytes: int, on_vercel: bool) -> None:
         self._request = request
-        self._held = held
+        self._reading = reading
         self._max_bytes = max_bytes
         self._on_vercel = on_vercel
 
@@ -127,7 +128,9 @@ class _Body:
             async for chunk in self._request.stream():
                 read_bytes += len(chunk)
                 self._require_size(read_bytes)
-                self._held.add(len(chunk))
+                # That there is no room is no fault of who sends.
+                limit.reschedule(None)
+                began += await self._reading.add(len(chunk))
                 sink.write(chunk)
                 limit.reschedule(began + READ_SECONDS + read_bytes / MIN_BYTES_PER_SECOND)
 
