@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 
 PEOPLE = 100
 SERVERS = 4
+PHOTO_BYTES = 8 * 1024 * 1024
 UPSCALE = "/api/process/upscale"
 WIDE = {"COPPERPLATE_DAILY_BUDGET_USD": "1000000", "COPPERPLATE_ANONYMOUS_BUDGET_USD": "1000000"}
 JSON = {"Accept": "application/json", "Content-Type": "application/json"}
@@ -170,6 +171,19 @@ async def test_hundred_people_who_bring_one_file_at_once_cost_one_call_and_one_u
         *(place.post(UPSCALE, {**headers, "Accept": "image/*"}, content) for headers, content in asked[:8])
     )
     assert {(reply.status, reply.headers["x-cache"]) for reply in again} == {(200, "HIT")}
+    assert (place.calls, place.uploads) == (1, 1)
+
+
+async def test_hundred_people_who_bring_one_photo_of_eight_megabytes_are_all_answered(place: Place) -> None:
+    # What follows the end of a jpg is no pixel, and comes with the file.
+    photo = picture("a photo") + bytes(PHOTO_BYTES)
+    replies = await asyncio.gather(
+        *(
+            place.post(UPSCALE, {**form(b"", number)[0], "Content-Type": "image/jpeg"}, photo)
+            for number in range(PEOPLE)
+        )
+    )
+    assert count_codes(replies) == {"200": PEOPLE}, count_codes(replies)
     assert (place.calls, place.uploads) == (1, 1)
 
 

@@ -30,6 +30,7 @@ from tests.support.tokens import SECRET, Tokens
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
+    from copperplate.processing.upload_budget import HeldPicture
     from tests.support.memory_services import MemoryServices
 
 DAY_SECONDS: Final = 86_400
@@ -174,13 +175,13 @@ async def test_an_upload_is_read_for_its_owner_and_is_unknown_to_everybody_else(
     secret = await store.address_secret()
     path = name_upload(secret, owner_of(owner) or "", now=NOW, ending="png")
     body = b"no picture, and judged as if it were sent"
-    judged: list[bytes] = []
+    judged: list[bytes | None] = []
 
-    async def of_bytes(body: bytes, caller: Caller, **_: Any) -> Any:
+    async def of_held(held: HeldPicture, caller: Caller, **_: Any) -> Any:
         assert caller is owner
-        judged.append(body)
+        judged.append(held.body)
 
-    sources.of_bytes = of_bytes  # type: ignore[method-assign]
+    sources.of_held = of_held  # type: ignore[method-assign]
     with pytest.raises(SourceUnknown) as absent:
         await sources.of_upload(path, owner)
     await store.put(path, body, media_type="image/png")

@@ -6,17 +6,19 @@ import asyncio
 import random
 from typing import TYPE_CHECKING, Any
 
-import httpx
 import pytest
 
-from copperplate.http import process_bodies, uploads
-from copperplate.http.app import create_app
+from copperplate.http import process_bodies
 from copperplate.http.multipart_forms import MAX_FIELD_BYTES, MAX_OTHER_BYTES, MAX_PARTS, MultipartForm
+from copperplate.processing import upload_budget
+from copperplate.processing.upload_budget import UploadBudget
 from tests.support.memory_services import memory_services
 from tests.support.processing_http import PICTURE, PNG, UP, client_of, is_problem
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+
+    import httpx
 
     from tests.support.memory_services import MemoryServices
 
@@ -269,18 +271,16 @@ async def test_a_body_that_comes_steadily_may_take_longer(
 
 
 @pytest.fixture
-def crowded(services: MemoryServices) -> tuple[httpx.AsyncClient, uploads.Uploads]:
-    """An application that reads one upload at once, and holds a hundred bytes of them."""
-    app = create_app(services=services)
-    app.state.wiring.uploads = uploads.Uploads(max_read_at_once=1, max_held_bytes=100)
-    transport = httpx.ASGITransport(app)
-    return httpx.AsyncClient(transport=transport, base_url="http://pictures.test"), app.state.wiring.uploads
+def budget(services: MemoryServices) -> UploadBudget:
+    """One upload is read at once, and a hundred bytes of them are held."""
+    services.processing.sources.budget = UploadBudget(max_read_at_once=1, max_held_bytes=100)
+    return services.processing.sources.budget
 
 
 async def test_more_uploads_than_may_be_read_at_once_are_sent_away(
-    crowded: tuple[httpx.AsyncClient, uploads.Uploads], services: MemoryServices
+    client: httpx.AsyncClient, services: MemoryServices, budget: UploadBudget, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    client, held = crowded
+    monkeypatch.setattr(upload_budget, "ROOM_SECONDS", 0.05)
     go = asyncio.Event()
 
     async def body() -> AsyncIterator[bytes]:
@@ -289,13 +289,15 @@ async def test_more_uploads_than_may_be_read_at_once_are_sent_away(
         yield b"x" * 40
 
     first = asyncio.create_task(client.post(UP, content=body(), headers=PNG))
-    while held.held_bytes < 40:
+    while budget.held_bytes < 40:
         await asyncio.sleep(0)
     second = await client.post(UP, content=PICTURE, headers=PNG)
     assert is_problem(second, 503, "too_many_uploads")
     assert second.headers["retry-after"] == "5"
     go.set()
     assert (await first).status_code == 200
+    services.processor.inputs.clear()  # the stand-in remembers what it was given
     assert (await client.post(UP, content=PICTURE, headers=PNG)).status_code == 200
     assert is_problem(await client.post(UP, content=b"x" * 101, headers=PNG), 503, "too_many_uploads")
-    assert held.held_bytes == 0
+    services.processor.inputs.clear()
+    assert budget.held_bytes == 0

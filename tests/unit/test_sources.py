@@ -26,13 +26,13 @@ async def services() -> AsyncIterator[MemoryServices]:
 
 async def test_bytes_of_what_is_promised_are_let_go_and_read_from_the_store(services: MemoryServices) -> None:
     body = b"a holiday " * 1_000
-    first = await services.processing.sources.of_bytes(body, Caller())
-    await first.note()  # known from now on, so that the next one is not cleaned before it is read
+    budget = services.processing.sources.budget
     alone = sys.getrefcount(body)
     source = await services.processing.sources.of_bytes(body, Caller())
-    assert sys.getrefcount(body) > alone
+    assert budget.held_bytes == len(b"clean " + body)
     await source.keep()
     services.cleaner.cleaned.clear()
+    assert budget.held_bytes == 0
     assert sys.getrefcount(body) <= alone
     store = services.stores[PROCESSED.bucket]
     before = store.gets

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 from copperplate.errors import CopperplateError, Misconfigured
 from copperplate.http.picture_urls import PictureUrls
-from copperplate.http.uploads import Uploads
 from copperplate.processing.upload_offers import UploadOffers
 from copperplate.recipes.kinds import IMAGE
 
@@ -17,12 +16,11 @@ if TYPE_CHECKING:
 class Wiring:
     """The open services; until then the fault that answers every request but `/healthz`."""
 
-    __slots__ = ("fault", "picture_urls", "services", "upload_offers", "uploads")
+    __slots__ = ("fault", "picture_urls", "services", "upload_offers")
 
     def __init__(self, services: Services | None = None) -> None:
         self.services: Services | None = None
         self.picture_urls: PictureUrls | None = None
-        self.uploads = Uploads()
         self.upload_offers: UploadOffers | None = None
         self.fault: CopperplateError = Misconfigured("The server did not start the application (ASGI lifespan).")
         if services is not None:

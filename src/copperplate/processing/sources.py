@@ -18,12 +18,14 @@ from copperplate.denials import TakenDown
 from copperplate.errors import ObjectMissing
 from copperplate.generation.digests import digest_of
 from copperplate.ledger_answers import Gone, Hit
-from copperplate.model import CleanPicture, InputPicture, PictureFormat, Size
+from copperplate.model import MAX_PICTURE_BYTES, CleanPicture, InputPicture, PictureFormat, Size
 from copperplate.processing.fetches import Fetches
 from copperplate.processing.parents import check_parent, find_parent, visible_ancestors
+from copperplate.processing.upload_budget import UploadBudget
 from copperplate.recipes.kinds import KINDS, PROCESSED
 from copperplate.recipes.objects import KEY, object_path
 from copperplate.recipes.processed import source_of, with_source
+from copperplate.single_flight import SingleFlight
 from copperplate.source_errors import SourceNotFetched, SourceUnknown
 from copperplate.source_pictures import KeptInput, Parent, SourcePicture
 
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
     from copperplate.model import Entry, PictureRequest
     from copperplate.ports import Cleaner, Clock, CreditLedger, KeptPictures, Ledger, ObjectStore, SourcePictures
     from copperplate.ports.sources import PictureSource
+    from copperplate.processing.upload_budget import HeldPicture
     from copperplate.source_pictures import Crop, KnownSource, LineageNode
 
     class SourceLedger(Ledger, CreditLedger, KeptPictures, SourcePictures, Protocol):
@@ -53,7 +56,7 @@ _GONE: Final = "The bytes of this picture are not here any more. Send the file i
 
 @dataclass(slots=True, kw_only=True, eq=False)
 class Source:
-    """A picture that one caller brings. `owner` is None of a caller without a name.
+    """A picture that one caller brings.
 
     `note` writes down the picture and that its owner had it; `keep` also stores a clean copy for whoever makes the
     result later. Both may be repeated. `says_something_new`: its owner, who is known by name, was not noted yet, or its
@@ -61,8 +64,6 @@ class Source:
     """
 
     picture: SourcePicture
-    owner: str | None
-    is_owned: bool
     says_something_new: bool
     input: InputPicture
     note: Callable[[], Awaitable[KnownSource]]
@@ -72,7 +73,8 @@ class Source:
 class Sources:
     """Reads pictures that are brought as bytes, by address or by the key of a kept one, or for a wish by their digest.
 
-    `web` is where pictures are fetched from by address; None: they are not.
+    What is in memory of them is bounded by `budget`. Those who bring the same bytes at the same time have them decoded
+    once, and stored once. `web` is where pictures are fetched from by address; None: they are not.
     """
 
     def __init__(
@@ -89,43 +91,53 @@ class Sources:
         self._stores = stores
         self._clock = clock
         self._fetches = None if web is None else Fetches(web)
+        self.budget = UploadBudget()
+        self._cleanings: SingleFlight[CleanPicture] = SingleFlight()
+        self._keepings: SingleFlight[KeptInput] = SingleFlight()
 
     @property
     def store(self) -> ObjectStore:
         """Where processed pictures are, and clean copies of what they are made from."""
         return self._stores[PROCESSED.bucket]
 
-    async def of_bytes(
-        self, body: bytes, caller: Caller, *, parent: Parent | None = None, may_decode: bool = True
+    async def of_bytes(self, body: bytes, caller: Caller, *, parent: Parent | None = None) -> Source:
+        """The picture of these bytes, for which nobody waits; see `of_held`."""
+        return await self.of_held(await self.budget.hold(body), caller, parent=parent)
+
+    async def of_held(
+        self, held: HeldPicture, caller: Caller, *, parent: Parent | None = None, may_decode: bool = True
     ) -> Source:
         """The picture that was sent. Where it is not known yet it is decoded: only a whole picture is a source.
 
         The first parent that is declared for it stands. Raises `TakenDown`, what `check_parent` and `Cleaner.clean`
         raise, and `SourceUnknown` for an unknown one where `may_decode` is False.
         """
-        digest, owner = await digest_of(body), owner_of(caller)
-        known = await self._ledger.find_source(digest, owner=owner)
+        owner, content = owner_of(caller), _Content(read=partial(self._clean, held), address=_nowhere)
+        known = await self._ledger.find_source(held.digest, owner=owner)
         if known is not None:
             # Of bytes that others had, too, nobody may say that they are cropped from a picture of theirs.
             is_believed = parent is not None and (parent.crop is None or known.is_owned_alone)
             picture = await self._with_parent(known.picture, parent, is_believed=is_believed)
-            return self._source(picture, owner, known, _in_memory(partial(self._cleaner.clean, body)))
+            return self._source(picture, owner, known, content)
         if not may_decode:
             raise SourceUnknown(_UNKNOWN)
-        clean = await self._cleaner.clean(body)
-        picture = SourcePicture(digest=digest, format=clean.source_format, size=clean.size, size_bytes=len(body))
+        clean = await self._clean(held)
+        picture = SourcePicture(
+            digest=held.digest, format=clean.source_format, size=clean.size, size_bytes=held.size_bytes
+        )
         picture = await self._with_parent(picture, parent)
-        return self._source(picture, owner, None, _in_memory(_always(clean)))
+        return self._source(picture, owner, None, content)
 
     async def of_url(self, url: str, caller: Caller, *, parent: Parent | None = None) -> Source:
         """The picture at an https address, as if its bytes were sent: only they tell which picture it is.
 
         Whoever may have nothing made must not come here: what is fetched is not free. Raises `SourceNotFetched`, what
-        `Fetches.fetch` raises, and as `of_bytes` does.
+        `Fetches.fetch` raises, `TooManyUploads`, and as `of_held` does.
         """
         if self._fetches is None:
             raise SourceNotFetched(_NO_ADDRESSES)
-        return await self.of_bytes(await self._fetches.fetch(url, caller), caller, parent=parent)
+        held = await self._read(partial(self._fetches.fetch, url, caller))
+        return await self.of_held(held, caller, parent=parent)
 
     async def of_kept(self, name: str, caller: Caller) -> Source:
         """A picture that is kept here, by its key or another of its names; nothing is uploaded.
@@ -165,23 +177,21 @@ class Sources:
         """What a generation was made from, as far as this caller may see it, the farthest first."""
         return await visible_ancestors(self._ledger, generation_key, caller)
 
-    async def of_upload(
-        self, path: str, caller: Caller, *, parent: Parent | None = None, may_decode: bool = True
-    ) -> Source:
+    async def of_upload(self, path: str, caller: Caller, *, parent: Parent | None = None) -> Source:
         """The picture that this caller uploaded under a name that was handed out to them; a cleanup removes it later.
 
-        Its bytes are judged as if they were sent. Raises `SourceUnknown` for every other name alike, and what
-        `of_bytes` and the store raise.
+        Its bytes are judged as if they were sent. Raises `SourceUnknown` for every other name alike, `TooManyUploads`,
+        and what `of_held` and the store raise.
         """
         owner = owner_of(caller)
         # Another's upload costs no look at the store: what it costs tells nothing of whether it is there.
         if owner is None or not is_upload_of(owner, path, await self.store.address_secret()):
             raise SourceUnknown(_NO_UPLOAD)
         try:
-            body = await self.store.get(path)
+            held = await self._read(partial(self.store.get, path))
         except ObjectMissing:
             raise SourceUnknown(_NO_UPLOAD) from None
-        return await self.of_bytes(body, caller, parent=parent, may_decode=may_decode)
+        return await self.of_held(held, caller, parent=parent)
 
     async def of_wish(self, digest: str) -> InputPicture:
         """The input of a wish, from the clean copy that was stored with it. Raises `SourceUnknown`, `TakenDown`."""
@@ -197,6 +207,25 @@ class Sources:
         if request.kind != PROCESSED.name:
             return request
         return with_source(request, await self.of_wish(source_of(request.recipe)))
+
+    async def _read(self, read: Callable[[], Awaitable[bytes]]) -> HeldPicture:
+        """A picture that we read ourselves, once there is room for the largest. Raises `TooManyUploads`."""
+        async with self.budget.reading() as reading:
+            await reading.add(MAX_PICTURE_BYTES)
+            return await reading.finish(await read())
+
+    async def _clean(self, held: HeldPicture) -> CleanPicture:
+        """Its clean copy, made once of what is held. Raises what `Cleaner.clean` raises."""
+        if held.clean is not None:
+            return held.clean
+        clean, _ = await self._cleanings.run(held.digest, partial(self._clean_now, held))
+        return clean
+
+    async def _clean_now(self, held: HeldPicture) -> CleanPicture:
+        assert held.body is not None  # noqa: S101 - it is held until there is a clean copy
+        clean = await self._cleaner.clean(held.body)
+        held.keep_clean(clean)
+        return clean
 
     async def _with_parent(
         self, picture: SourcePicture, parent: Parent | None, *, is_believed: bool = True
@@ -224,8 +253,6 @@ class Sources:
 
         return Source(
             picture=picture,
-            owner=owner,
-            is_owned=known is not None and known.is_owned,
             says_something_new=owner is not None
             and (known is None or not known.is_owned or known.picture.parent != picture.parent),
             input=InputPicture(digest=picture.digest, size=picture.size, read=noted_read, address=noted_address),
@@ -242,15 +269,28 @@ class Sources:
             raise TakenDown
         kept = known.kept_input
         if kept is None or not await self.store.exists(kept.path):
-            clean = await content.read()
-            digest = await digest_of(clean.body)
-            path = object_path(self._clock.now(), digest, picture.digest, uuid4().hex, clean.format)
-            kept = KeptInput(path=path, digest=digest, format=clean.format)
-            await self.store.put(path, clean.body, media_type=clean.format.media_type)
-            if not await self._ledger.keep_input(picture.digest, kept):
-                raise TakenDown
+            store_input = partial(self._store_input, picture, content)
+            try:
+                kept, _ = await self._keepings.run(picture.digest, store_input)
+            except SourceUnknown:  # of whoever we joined, perhaps: we may have the bytes
+                kept = await store_input()
         # Nobody waits for what is promised: its bytes are not held in memory until it is made.
         content.move_to(self._kept_input(kept, picture))
+
+    async def _store_input(self, picture: SourcePicture, content: _Content) -> KeptInput:
+        """A clean copy in the store, unless somebody stored one at this moment."""
+        # Unlike `find_source` it names no copy that is about to be swept.
+        kept = (await self._ledger.note_source(picture, owner=None)).kept_input
+        if kept is not None and await self.store.exists(kept.path):
+            return kept
+        clean = await content.read()
+        digest = await digest_of(clean.body)
+        path = object_path(self._clock.now(), digest, picture.digest, uuid4().hex, clean.format)
+        kept = KeptInput(path=path, digest=digest, format=clean.format)
+        await self.store.put(path, clean.body, media_type=clean.format.media_type)
+        if not await self._ledger.keep_input(picture.digest, kept):
+            raise TakenDown
+        return kept
 
     def _kept_entry(self, entry: Entry) -> _Content:
         store = self._stores[KINDS[entry.kind].bucket]
@@ -289,27 +329,8 @@ class _Content:
         self.read, self.address = other.read, other.address
 
 
-def _in_memory(clean: Callable[[], Awaitable[CleanPicture]]) -> _Content:
-    """Bytes that came with the request, cleaned once however often they are read."""
-    cleaned: list[CleanPicture] = []
-
-    async def read() -> CleanPicture:
-        if not cleaned:
-            cleaned.append(await clean())
-        return cleaned[0]
-
-    return _Content(read=read, address=_nowhere)
-
-
 async def _nowhere() -> None:
     """Bytes in memory have no address."""
-
-
-def _always(clean: CleanPicture) -> Callable[[], Awaitable[CleanPicture]]:
-    async def read() -> CleanPicture:
-        return clean
-
-    return read
 
 
 async def _address_in(store: ObjectStore, path: str) -> str | None:

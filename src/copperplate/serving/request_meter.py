@@ -7,7 +7,7 @@ import bisect
 import contextlib
 import logging
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from itertools import islice
 from typing import TYPE_CHECKING, Final
@@ -98,7 +98,8 @@ class RequestMeter:
             if len(self._sums) >= MAX_SUMS:
                 self._uncounted += 1
                 return
-            total = self._sums[key] = _Sum(request, outcome)
+            # Without what it was made from, whose bytes would stay in memory.
+            total = self._sums[key] = _Sum(replace(request, inputs=()), outcome)
         total.count += 1
         total.size_bytes += size_bytes
         total.latency[bisect.bisect_left(LATENCY_BOUNDS_MS, seconds * 1000)] += 1

@@ -28,6 +28,7 @@ from copperplate.http.schemas.process_bodies import BODY, PARAMETERS
 from copperplate.http.schemas.statistics import MICRO
 from copperplate.http.spending_problems import REFUSALS
 from copperplate.model import Outcome, PictureFormat
+from copperplate.processing.upload_shares import Uploader
 from copperplate.recipes.kinds import PROCESSED
 from copperplate.source_errors import SourceUnknown
 from copperplate.source_pictures import Operation
@@ -37,7 +38,6 @@ if TYPE_CHECKING:
     from copperplate.http.preferences import Preferences
     from copperplate.http.process_bodies import Brought
     from copperplate.http.process_requests import Said
-    from copperplate.http.uploads import Held
     from copperplate.model import PictureRequest
     from copperplate.processing.sources import Source
     from copperplate.services import Services
@@ -92,13 +92,12 @@ async def process(operation: Operation, request: Request, services: ServicesDep)
     preferences = read_preferences(request.scope["headers"])
     base_url_of(request.scope, services.settings)  # before anything is spent
     asked = _Asked(operation, request, services, caller, preferences)
-    with request.app.state.wiring.uploads.holding() as held:
-        query = read_query(request.scope["query_string"], known)
-        brought = await read_brought(
-            request, request.app.state.wiring.uploads, held, on_vercel=services.settings.on_vercel
-        )
-        said = read_said(query, brought, services.processing.models)
-        answer = await asked.answer(brought, said, held)
+    query = read_query(request.scope["query_string"], known)
+    budget = services.processing.sources.budget
+    uploader = Uploader.of(caller, may_spend=services.processing.may_spend(caller))
+    brought = await read_brought(request, budget, uploader, on_vercel=services.settings.on_vercel)
+    said = read_said(query, brought, services.processing.models)
+    answer = await asked.answer(brought, said)
     for name, value in ignored_header(said.ignored):
         answer.headers[name.decode()] = value.decode()
     return answer
@@ -122,15 +121,13 @@ class _Asked:
         self._preferences = preferences
         self._started = services.clock.monotonic()
 
-    async def answer(self, brought: Brought, said: Said, held: Held) -> Response:
+    async def answer(self, brought: Brought, said: Said) -> Response:
         """The result, or the promise of it."""
         processing = self._services.processing
         model = processing.model_for(self._operation, said.model)
         # What is wrong with them is said before the picture is looked at.
         model.canonical_parameters(said.parameters)
         source = await self._bring(brought, said)
-        if brought.named is not None and brought.named[0] != SOURCE:
-            held.add(source.picture.size_bytes)
         request = processing.request_for(source, model, said.parameters)
         found = await processing.find(request, source, self._caller, within_seconds=self._preferences.within_seconds)
         done = Processed(request=request, source=source, found=found if isinstance(found, LookupResult) else None)
@@ -149,7 +146,7 @@ class _Asked:
         if brought.file is None:
             return await self._fetched(brought, parent)
         try:
-            return await sources.of_bytes(brought.file, caller, parent=parent, may_decode=may_spend)
+            return await sources.of_held(brought.file, caller, parent=parent, may_decode=may_spend)
         except SourceUnknown:
             self._services.processing.require_may_spend(caller)
             raise
