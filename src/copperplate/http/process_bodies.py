@@ -92,7 +92,7 @@ async def read_brought(request: Request, budget: UploadBudget, uploader: Uploade
             await _Body(request, reading, max_bytes=most + MAX_OTHER_BYTES, on_vercel=on_vercel).read_into(form)
             file, said = form.finish()
             picture = await reading.finish(file)
-            place.hold(picture)
+            await place.hold(picture)
             return Brought(file=picture, said=said, repeated=form.repeated, is_strict=False)
         # Its buffer becomes the value, without a copy.
         buffer = BytesIO()
@@ -100,7 +100,7 @@ async def read_brought(request: Request, budget: UploadBudget, uploader: Uploade
         if not (file := buffer.getvalue()):
             raise InvalidBody("The body is empty: send the bytes of a picture.")
         picture = await reading.finish(file)
-        place.hold(picture)
+        await place.hold(picture)
         return Brought(file=picture)
 
 

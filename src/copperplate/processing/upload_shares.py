@@ -12,7 +12,7 @@ from copperplate.access.owners import asker_of
 from copperplate.denials import TooManyUploadsOfCaller
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator, Sequence
+    from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 
     from copperplate.access.caller import Caller
     from copperplate.processing.upload_budget import HeldPicture
@@ -56,6 +56,10 @@ class _Share:
     def held_bytes(self) -> int:
         return sum(picture.size_bytes for picture in self.pictures)
 
+    def has_room_for(self, picture: HeldPicture, max_bytes: int) -> bool:
+        is_first = not self.pictures or picture in self.pictures
+        return is_first or self.held_bytes + picture.size_bytes <= max_bytes
+
     @property
     def is_empty(self) -> bool:
         return not (self.places or self.waiting or self.pictures)
@@ -84,11 +88,19 @@ class _Share:
 class Place:
     """An upload that is read, in the shares of its caller."""
 
-    def __init__(self, shares: Sequence[_Share]) -> None:
+    def __init__(self, shares: Sequence[_Share], most: int, max_bytes: int) -> None:
         self._shares = shares
+        self._most = most
+        self._max_bytes = max_bytes
 
-    def hold(self, picture: HeldPicture) -> None:
-        """It came: it counts as its caller's for as long as anybody holds it."""
+    async def hold(self, picture: HeldPicture) -> None:
+        """It came: it counts as its caller's for as long as anybody holds it, and the same bytes count once.
+
+        Waits for room in the share. Raises `TooManyUploadsOfCaller` after half a minute.
+        """
+        await _wait_until(
+            lambda: all(share.has_room_for(picture, self._max_bytes) for share in self._shares), self._most
+        )
         for share in self._shares:
             share.pictures.add(picture)
 
@@ -110,26 +122,26 @@ class Shares:
             with ExitStack() as waiting:
                 for share in shares:
                     waiting.enter_context(share.wait(most))
-                await self._wait(shares, most, size_bytes)
+                await _wait_until(lambda: all(self._fits(share, most, size_bytes) for share in shares), most)
                 taken = ExitStack()
                 for share in shares:
                     taken.enter_context(share.take(size_bytes))
             with taken:
-                yield Place(shares)
+                yield Place(shares, most, self._max_bytes)
         finally:
             self._shares = {name: share for name, share in self._shares.items() if not share.is_empty}
 
-    async def _wait(self, shares: Sequence[_Share], most: int, size_bytes: int) -> None:
-        loop = asyncio.get_running_loop()
-        began = loop.time()
-        while not all(self._fits(share, most, size_bytes) for share in shares):
-            if loop.time() - began >= SHARE_SECONDS:
-                raise TooManyUploadsOfCaller(most, RETRY_SECONDS, _TOO_MANY)
-            await asyncio.sleep(LOOK_SECONDS)
-
     def _fits(self, share: _Share, most: int, size_bytes: int) -> bool:
-        if share.places >= most:
-            return False
-        # The first one fits always: a form is a little larger than the largest picture.
-        all_bytes = share.expected_bytes + share.held_bytes
-        return all_bytes == 0 or all_bytes + size_bytes <= self._max_bytes
+        # One is read always: it may be what is held already.
+        if share.places == 0:
+            return True
+        return share.places < most and share.expected_bytes + share.held_bytes + size_bytes <= self._max_bytes
+
+
+async def _wait_until(condition: Callable[[], bool], most: int) -> None:
+    loop = asyncio.get_running_loop()
+    began = loop.time()
+    while not condition():
+        if loop.time() - began >= SHARE_SECONDS:
+            raise TooManyUploadsOfCaller(most, RETRY_SECONDS, _TOO_MANY)
+        await asyncio.sleep(LOOK_SECONDS)
