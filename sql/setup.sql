@@ -9529,12 +9529,13 @@ begin
     -- and a wish may wait for a day.
     returning s.xmax = 0, coalesce(s.kept_at < v_now - interval '30 minutes', false) into v_is_new, v_is_kept_long;
     perform copperplate.note_parent(
-        p_digest, p_parent_key, p_crop, v_is_new or copperplate.owns_alone(p_digest, p_owner)
+        p_digest, p_parent_key, p_crop, p_owner is not null and (v_is_new or copperplate.owns_alone(p_digest, p_owner))
     );
     if p_owner is not null and not copperplate.is_forgotten(p_owner) then
         insert into copperplate.source_owners (digest, owner, created_at)
         values (p_digest, p_owner, v_now)
         on conflict (digest, owner) do nothing;
+        perform copperplate.forget_declared(p_digest, p_owner);
     end if;
     v_known := public.find_source(p_digest, p_owner);
     if v_is_kept_long or (v_known ->> 'is_taken_down')::boolean then
@@ -9550,7 +9551,7 @@ $$$statement$,
 $statement$comment on function public.note_source(text, text, integer, integer, bigint, text, text, integer[]) is
 'Note a source picture, and that p_owner had its bytes; nobody for null, nor a user who was forgotten. Where no parent
 is known yet, one is noted: the picture whose very bytes these are; a rectangle of p_parent_key only of bytes that nobody
-but p_owner had. Answers as find_source does, with a clean copy only if it outlives a wish that is made now.'$statement$,
+but p_owner had, and until another owner brings them. Answers as find_source does, with a clean copy only if it outlives a wish that is made now.'$statement$,
 $statement$revoke all on function public.note_source(text, text, integer, integer, bigint, text, text, integer[])
 from public, anon, authenticated$statement$,
 $statement$grant execute on function public.note_source(text, text, integer, integer, bigint, text, text, integer[])
@@ -9929,12 +9930,29 @@ as $$
         parent_key = p.key, parent_source = p.source, crop = p.crop,
         relation = case when p.crop is null then 'same' else 'cropped' end
     from copperplate.parent_of(p_digest, p_parent_key, p_crop, p_is_told) as p
-    where s.digest = p_digest and s.parent_key is null;
+    -- What is proved stands in place of what was declared.
+    where s.digest = p_digest and (s.parent_key is null or (s.relation = 'cropped' and p.crop is null));
 $$$statement$,
 $statement$comment on function copperplate.note_parent(text, text, integer[], boolean) is
-'Note where a source picture comes from, as parent_of finds it, if nothing is known of that yet.'$statement$,
+'Note where a source picture comes from, as parent_of finds it, if nothing is known of that yet but a declared crop.'$statement$,
 $statement$revoke all on function copperplate.note_parent(text, text, integer[], boolean) from public, anon, authenticated$statement$,
 $statement$grant execute on function copperplate.note_parent(text, text, integer[], boolean) to service_role$statement$,
+$statement$create function copperplate.forget_declared(p_digest text, p_owner text)
+returns void
+language sql
+volatile
+security invoker
+set search_path = ''
+as $$
+    update copperplate.source_pictures as s
+    set parent_key = null, parent_source = null, relation = null, crop = null
+    where s.digest = p_digest and s.relation = 'cropped' and not copperplate.owns_alone(p_digest, p_owner);
+$$$statement$,
+$statement$comment on function copperplate.forget_declared(text, text) is
+'Forget what the first owner declared a source picture to be cropped from, once others had its bytes: what one of them
+declares must not take down what another made.'$statement$,
+$statement$revoke all on function copperplate.forget_declared(text, text) from public, anon, authenticated$statement$,
+$statement$grant execute on function copperplate.forget_declared(text, text) to service_role$statement$,
 $statement$create view public.picture_lineage
 with (security_invoker = true)
 as

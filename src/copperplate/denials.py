@@ -250,7 +250,7 @@ class TooManyFetchesOfCaller(
     retry_after_seconds = 5
 
     def __init__(self, most: int) -> None:
-        super().__init__(f"{most} pictures are being fetched for you. Send the file itself, or this after Retry-After.")
+        super().__init__(f"At most {most} at once is fetched for you. Send the file itself, or this after Retry-After.")
 
 
 _OFFERED: Final = "You were offered {most} uploads. Process them, or ask for another one after Retry-After."

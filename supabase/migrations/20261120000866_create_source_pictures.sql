@@ -194,12 +194,13 @@ begin
     -- and a wish may wait for a day.
     returning s.xmax = 0, coalesce(s.kept_at < v_now - interval '30 minutes', false) into v_is_new, v_is_kept_long;
     perform copperplate.note_parent(
-        p_digest, p_parent_key, p_crop, v_is_new or copperplate.owns_alone(p_digest, p_owner)
+        p_digest, p_parent_key, p_crop, p_owner is not null and (v_is_new or copperplate.owns_alone(p_digest, p_owner))
     );
     if p_owner is not null and not copperplate.is_forgotten(p_owner) then
         insert into copperplate.source_owners (digest, owner, created_at)
         values (p_digest, p_owner, v_now)
         on conflict (digest, owner) do nothing;
+        perform copperplate.forget_declared(p_digest, p_owner);
     end if;
     v_known := public.find_source(p_digest, p_owner);
     if v_is_kept_long or (v_known ->> 'is_taken_down')::boolean then
@@ -216,7 +217,7 @@ $$;
 comment on function public.note_source(text, text, integer, integer, bigint, text, text, integer[]) is
 'Note a source picture, and that p_owner had its bytes; nobody for null, nor a user who was forgotten. Where no parent
 is known yet, one is noted: the picture whose very bytes these are; a rectangle of p_parent_key only of bytes that nobody
-but p_owner had. Answers as find_source does, with a clean copy only if it outlives a wish that is made now.';
+but p_owner had, and until another owner brings them. Answers as find_source does, with a clean copy only if it outlives a wish that is made now.';
 revoke all on function public.note_source(text, text, integer, integer, bigint, text, text, integer[])
 from public, anon, authenticated;
 grant execute on function public.note_source(text, text, integer, integer, bigint, text, text, integer[])

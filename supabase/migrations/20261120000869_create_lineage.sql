@@ -103,13 +103,32 @@ as $$
         parent_key = p.key, parent_source = p.source, crop = p.crop,
         relation = case when p.crop is null then 'same' else 'cropped' end
     from copperplate.parent_of(p_digest, p_parent_key, p_crop, p_is_told) as p
-    where s.digest = p_digest and s.parent_key is null;
+    -- What is proved stands in place of what was declared.
+    where s.digest = p_digest and (s.parent_key is null or (s.relation = 'cropped' and p.crop is null));
 $$;
 
 comment on function copperplate.note_parent(text, text, integer[], boolean) is
-'Note where a source picture comes from, as parent_of finds it, if nothing is known of that yet.';
+'Note where a source picture comes from, as parent_of finds it, if nothing is known of that yet but a declared crop.';
 revoke all on function copperplate.note_parent(text, text, integer[], boolean) from public, anon, authenticated;
 grant execute on function copperplate.note_parent(text, text, integer[], boolean) to service_role;
+
+create function copperplate.forget_declared(p_digest text, p_owner text)
+returns void
+language sql
+volatile
+security invoker
+set search_path = ''
+as $$
+    update copperplate.source_pictures as s
+    set parent_key = null, parent_source = null, relation = null, crop = null
+    where s.digest = p_digest and s.relation = 'cropped' and not copperplate.owns_alone(p_digest, p_owner);
+$$;
+
+comment on function copperplate.forget_declared(text, text) is
+'Forget what the first owner declared a source picture to be cropped from, once others had its bytes: what one of them
+declares must not take down what another made.';
+revoke all on function copperplate.forget_declared(text, text) from public, anon, authenticated;
+grant execute on function copperplate.forget_declared(text, text) to service_role;
 
 create view public.picture_lineage
 with (security_invoker = true)

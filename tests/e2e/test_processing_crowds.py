@@ -177,12 +177,9 @@ async def test_hundred_people_who_bring_one_file_at_once_cost_one_call_and_one_u
 async def test_hundred_people_who_bring_one_photo_of_eight_megabytes_are_all_answered(place: Place) -> None:
     # What follows the end of a jpg is no pixel, and comes with the file.
     photo = picture("a photo") + bytes(PHOTO_BYTES)
-    replies = await asyncio.gather(
-        *(
-            place.post(UPSCALE, {**form(b"", number)[0], "Content-Type": "image/jpeg"}, photo)
-            for number in range(PEOPLE)
-        )
-    )
+    asked = [{**form(b"", number)[0], "Content-Type": "image/jpeg"} for number in range(PEOPLE)]
+    # Once: a server that refuses to read a body may close the connection, which is no answer.
+    replies = await asyncio.gather(*(place.crowd.ask(UPSCALE, headers, "POST", photo) for headers in asked))
     assert count_codes(replies) == {"200": PEOPLE}, count_codes(replies)
     assert (place.calls, place.uploads) == (1, 1)
 

@@ -47,8 +47,7 @@ class Making:
     def __init__(self, becomes: Mapping[str, Outcome | Exception]) -> None:
         self._becomes = becomes
         self.asked = Counter[str]()
-        self.gate = asyncio.Event()
-        self.gate.set()
+        self.turns = asyncio.Semaphore(100)
         self.sources = SimpleNamespace(of_bytes=self._of_bytes)
 
     async def _of_bytes(self, body: bytes, _: object) -> bytes:
@@ -62,7 +61,8 @@ class Making:
 
     async def wait_for(self, request: Any, _: object) -> LookupResult:
         self.asked[request.generation_key] += 1
-        await self.gate.wait()
+        if request.generation_key == "odd":
+            await self.turns.acquire()
         becomes = self._becomes.get(request.generation_key, Outcome.GENERATED)
         if isinstance(becomes, Exception):
             raise becomes
@@ -120,14 +120,18 @@ async def test_files_of_the_same_bytes_are_paid_once() -> None:
 
 async def test_files_of_the_same_bytes_hold_their_money_until_the_last_of_them_has_ended() -> None:
     making = Making({"odd": failed(FailureClass.TRANSIENT)})
-    making.gate.clear()
+    making.turns = asyncio.Semaphore(0)
     run = run_of(making, pays=1)
     both = asyncio.gather(run.process("odd.1"), run.process("odd.2"))
     while making.asked["odd"] < 2:
         await asyncio.sleep(0)
+    making.turns.release()
+    while run.ended < 1:
+        await asyncio.sleep(0)
     await run.process("b")
     assert run.endings[Ending.LEFT_OUT] == 1
-    making.gate.set()
+    for _ in range(2):
+        making.turns.release()
     await both
     await run.process("b")
     assert (run.endings[Ending.FAILED], run.endings[Ending.MADE]) == (2, 1)

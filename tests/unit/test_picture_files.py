@@ -49,16 +49,23 @@ def test_what_is_not_there_or_empty_is_told(tmp_path: Path) -> None:
         gather([str(tmp_path)])
 
 
-def test_two_results_of_one_name_are_told_and_one_file_twice_is_none(tmp_path: Path) -> None:
+async def test_results_of_one_name_keep_their_endings_and_what_is_alike_all_the_same_is_told(tmp_path: Path) -> None:
     one, other = files(tmp_path, "one.png", "one.jpg")
-    results().check([one, one])
-    with pytest.raises(FaultyFiles, match="one name"):
-        results().check([one, other])
+    twice, both = results(), results()
+    twice.name_all([one, one])
+    await twice.write(one, b"result", PNG)
+    both.name_all([one, other])
+    for name in (one, other):
+        await both.write(name, name.encode(), PNG)
+    made = ["one.jpg.upscale.png", "one.png.upscale.png", "one.upscale.png"]
+    assert names_in(tmp_path) == ["one.jpg", made[0], "one.png", *made[1:]]
+    # These are called like results as well: their folder is not processed in circles.
+    assert gather([str(tmp_path)]) == [other, one]
     (tmp_path / "below").mkdir()
     (below,) = files(tmp_path / "below", "one.png")
-    results().check([one, below])
-    with pytest.raises(FaultyFiles, match="one name"):
-        results(folder=tmp_path).check([one, below])
+    results().name_all([one, below])
+    with pytest.raises(FaultyFiles, match="two folders as --output"):
+        results(folder=tmp_path).name_all([one, below])
 
 
 async def test_result_is_written_beside_its_picture_and_nothing_else_is_left(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ import pytest
 from PIL import Image, ImageChops
 
 from copperplate.errors import CopperplateError, InvalidRequest, StillGenerating
-from copperplate.imaging import pillow_images, uploads
+from copperplate.imaging import uploads
 from copperplate.imaging.icc import P3_PRIMARIES, SRGB_CURVE, WHITE_D65, matrix_profile
 from copperplate.imaging.pillow_images import PillowImages
 from copperplate.imaging.uploads import UPLOAD_MEMORY_BYTES, read_upload
@@ -286,7 +286,7 @@ async def test_picture_that_takes_too_long_is_refused_and_keeps_its_place(monkey
         goes_on.wait(30)
         return clean_upload(*given)
 
-    monkeypatch.setattr(pillow_images, "clean_upload", slow)
+    monkeypatch.setattr(uploads, "clean_upload", slow)
     images = PillowImages(threads=1, seconds=0.05, room_seconds=0.2)
     with pytest.raises(InvalidPicture, match=r"not decoded within 0\.05 s"):
         await images.clean(whole("PNG"))

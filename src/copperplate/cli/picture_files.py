@@ -96,7 +96,7 @@ class ResultFiles:
 
     def _by_place(self, names: Sequence[str]) -> Iterable[Sequence[str]]:
         places: dict[Path, list[str]] = {}
-        for name in names:
+        for name in dict.fromkeys(names):
             places.setdefault(self._place(name, PictureFormat.PNG).resolve(), []).append(name)
         return places.values()
 

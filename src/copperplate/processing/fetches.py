@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     from copperplate.access.caller import Caller
     from copperplate.ports.sources import PictureSource
 
-# Each holds up to two pictures' bytes while one arrives.
-AT_ONCE: Final = 4
-AT_ONCE_OF_CALLER: Final = 2
+# Each has room for the largest picture as long as it takes: slow hosts leave half of it to those who send theirs.
+AT_ONCE: Final = 2
+AT_ONCE_OF_CALLER: Final = 1
 
 
 class Fetches:
@@ -29,22 +29,21 @@ class Fetches:
         self._web = web
         self._under_way: Counter[str] = Counter()
 
-    async def fetch(self, address: str, caller: Caller) -> bytes:
-        """The bytes at an address, for a caller with a name.
-
-        Raises `Unauthorized`, `AddressNeedsName`, `TooManyFetches`, `TooManyFetchesOfCaller`, and `SourceNotFetched`
-        with the reason, without the address.
-        """
-        owner = named_owner(caller, what="A picture's address", denial=AddressNeedsName)
-        with self._place_of(owner):
-            try:
-                return await self._web.read(address)
-            except SourceRefused as refused:
-                message = f"The picture was not fetched: {refused}. Mend its address, or send the file itself."
-                raise SourceNotFetched(message) from None
+    async def fetch(self, address: str) -> bytes:
+        """The bytes at an address, by whoever has a place. Raises `SourceNotFetched` with the reason alone."""
+        try:
+            return await self._web.read(address)
+        except SourceRefused as refused:
+            message = f"The picture was not fetched: {refused}. Mend its address, or send the file itself."
+            raise SourceNotFetched(message) from None
 
     @contextmanager
-    def _place_of(self, owner: str) -> Iterator[None]:
+    def place_of(self, caller: Caller) -> Iterator[None]:
+        """A place among the fetches, for a caller with a name.
+
+        Raises `Unauthorized`, `AddressNeedsName`, `TooManyFetches`, `TooManyFetchesOfCaller`.
+        """
+        owner = named_owner(caller, what="A picture's address", denial=AddressNeedsName)
         if self._under_way[owner] >= AT_ONCE_OF_CALLER:
             raise TooManyFetchesOfCaller(AT_ONCE_OF_CALLER)
         if self._under_way.total() >= AT_ONCE:

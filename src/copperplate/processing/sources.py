@@ -132,11 +132,12 @@ class Sources:
         """The picture at an https address, as if its bytes were sent: only they tell which picture it is.
 
         Whoever may have nothing made must not come here: what is fetched is not free. Raises `SourceNotFetched`, what
-        `Fetches.fetch` raises, `TooManyUploads`, and as `of_held` does.
+        `Fetches` raises, `TooManyUploads`, and as `of_held` does.
         """
         if self._fetches is None:
             raise SourceNotFetched(_NO_ADDRESSES)
-        held = await self._read(partial(self._fetches.fetch, url, caller))
+        with self._fetches.place_of(caller):
+            held = await self._read(partial(self._fetches.fetch, url))
         return await self.of_held(held, caller, parent=parent)
 
     async def of_kept(self, name: str, caller: Caller) -> Source:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from copperplate.ledger_answers import Gone, Hit, Lead, Miss
 from copperplate.model import Condition
 from copperplate.ports.takedowns import Found
+from copperplate.recipes.objects import sha256_hex
 from copperplate.source_pictures import Crop, Operation, Parent
 from tests.contract.ledger.harness import acquire, complete, discarded, lead, peek
 from tests.contract.ledger.source_pictures import ALICE, ENLARGE, KEPT, KEY, asked, source
@@ -153,6 +154,34 @@ class LineageContract:
         assert (await ledger.find_source(photo.digest, owner=KEY)).is_owned_alone
         parent = Parent(generation_key=ROOT.generation_key, crop=CROP)
         assert (await ledger.note_source(replace(photo, parent=parent), owner=KEY)).picture.parent == parent
+
+    async def test_what_one_owner_declared_is_forgotten_once_another_has_the_bytes(
+        self, harness: LedgerHarness
+    ) -> None:
+        ledger, photo = harness.ledger, source()
+        await complete(ledger, ROOT, "root")
+        parent = Parent(generation_key=ROOT.generation_key, crop=CROP)
+        assert (await ledger.note_source(replace(photo, parent=parent), owner=KEY)).picture.parent == parent
+        await complete(ledger, asked(photo), "cut out")
+        assert (await ledger.note_source(photo, owner=None)).picture.parent == parent
+        assert (await ledger.note_source(photo, owner=ALICE)).picture.parent is None
+        assert (await ledger.note_source(replace(photo, parent=parent), owner=KEY)).picture.parent is None
+        assert (await ledger.take_down(ROOT.generation_key)).descendants == 0
+        assert isinstance(await peek(ledger, asked(photo)), Hit)
+
+    async def test_strangers_declare_nothing(self, harness: LedgerHarness) -> None:
+        parent = Parent(generation_key=ROOT.generation_key, crop=CROP)
+        known = await harness.ledger.note_source(replace(source(), parent=parent), owner=None)
+        assert known.picture.parent is None
+
+    async def test_what_is_proved_stands_in_place_of_what_was_declared(self, harness: LedgerHarness) -> None:
+        ledger, said = harness.ledger, Parent(generation_key="f" * 64, crop=CROP)
+        photo = replace(source(), digest=sha256_hex(b"root"), parent=said)
+        assert (await ledger.note_source(photo, owner=KEY)).picture.parent == said
+        kept = await complete(ledger, ROOT, "root")
+        assert kept.digest == photo.digest
+        known = await ledger.note_source(replace(photo, parent=None), owner=KEY)
+        assert known.picture.parent == Parent(generation_key=ROOT.generation_key)
 
     async def test_each_of_a_lineage_is_told_with_whether_an_owner_had_its_bytes(self, harness: LedgerHarness) -> None:
         await make_line(harness)

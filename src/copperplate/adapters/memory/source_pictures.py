@@ -39,12 +39,7 @@ class MemorySourcePictures(MemoryMaintenance, MemoryTakedowns, MemoryGenerationS
         is_new = picture.digest not in self._sources
         row = self._sources.setdefault(picture.digest, SourceRow(replace(picture, parent=None), now))
         row.last_used = now
-        if row.picture.parent is None:
-            parent = self._find_parent(picture.digest, picture.parent, is_told=is_new or row.owners == {owner})
-            row.picture = replace(row.picture, parent=parent)
-            row.parent_source = (
-                None if parent is None else digest_of_source(self._generations.get(parent.generation_key))
-            )
+        self._note_parent(row, picture, may_declare=owner is not None and (is_new or row.owners == {owner}))
         if self._is_source_taken_down(picture.digest):
             # Its parent was taken down before it was known to be that.
             names = self._names_below([picture.digest])
@@ -53,8 +48,23 @@ class MemorySourcePictures(MemoryMaintenance, MemoryTakedowns, MemoryGenerationS
             self._discard_inputs(names)
         if owner is not None and owner not in self._forgotten:
             row.owners.add(owner)
+            self._forget_declared(row)
         known = self._known(row, owner)
         return replace(known, kept_input=None) if row.kept_at < now - _KEPT_SECONDS else known
+
+    def _note_parent(self, row: SourceRow, picture: SourcePicture, *, may_declare: bool) -> None:
+        """Note where the bytes come from: what is proved stands in place of what was declared."""
+        known, parent = row.picture.parent, self._find_parent(picture.digest, picture.parent, is_told=may_declare)
+        is_proved = parent is not None and parent.crop is None
+        if known is None or (known.crop is not None and is_proved):
+            row.picture = replace(row.picture, parent=parent)
+            made = None if parent is None else self._generations.get(parent.generation_key)
+            row.parent_source = digest_of_source(made)
+
+    def _forget_declared(self, row: SourceRow) -> None:
+        """What one owner declared must not take down what another made of the same bytes."""
+        if len(row.owners) > 1 and row.picture.parent is not None and row.picture.parent.crop is not None:
+            row.picture, row.parent_source = replace(row.picture, parent=None), None
 
     async def find_source(self, digest: str, *, owner: str | None) -> KnownSource | None:
         """See `SourcePictures.find_source`."""
