@@ -7620,7 +7620,7 @@ as $$
 declare
     v_keys text[];
     v_pinned bigint := 0;
-    v_children text[] := '{}';
+    v_children text[] := array[]::text[];
     v_pinned_children bigint := 0;
     v_has_more boolean;
 begin
@@ -9429,7 +9429,7 @@ set search_path = ''
 as $$
 declare
     v_digest text := p_digest;
-    v_met text[] := '{}';
+    v_met text[] := array[]::text[];
     v_parent_key text;
 begin
     -- By digests alone, so that it does not end at a generation that grew old. A circle ends where it meets itself.
@@ -10042,9 +10042,9 @@ set search_path = ''
 as $$
 declare
     v_keys text[] := p_keys;
-    v_digests text[] := '{}';
+    v_digests text[] := array[]::text[];
     v_met text[] := p_keys;
-    v_met_digests text[] := '{}';
+    v_met_digests text[] := array[]::text[];
 begin
     -- A level at a time, as there may be as many keys as there are pictures.
     for v_depth in 1..p_depth loop

@@ -225,9 +225,9 @@ set search_path = ''
 as $$
 declare
     v_keys text[] := p_keys;
-    v_digests text[] := '{}';
+    v_digests text[] := array[]::text[];
     v_met text[] := p_keys;
-    v_met_digests text[] := '{}';
+    v_met_digests text[] := array[]::text[];
 begin
     -- A level at a time, as there may be as many keys as there are pictures.
     for v_depth in 1..p_depth loop

@@ -48,7 +48,7 @@ NAMING: Final = (SOURCE, UPLOAD, "url")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Brought:
+class RequestBody:
     """What a body brings: a picture, or one of `NAMING` and its value; and all that it says beside.
 
     `is_strict`: what is not known there is an error; in a form it is passed over.
@@ -56,7 +56,7 @@ class Brought:
 
     file: HeldPicture | None = field(default=None, repr=False)
     named: tuple[str, str] | None = field(default=None, repr=False)
-    said: Mapping[str, str] = field(default_factory=dict)
+    fields: Mapping[str, str] = field(default_factory=dict)
     repeated: frozenset[str] = frozenset()
     is_strict: bool = True
 
@@ -66,7 +66,9 @@ def max_file_bytes(*, on_vercel: bool) -> int:
     return MAX_VERCEL_FILE_BYTES if on_vercel else MAX_FILE_BYTES
 
 
-async def read_brought(request: Request, budget: UploadBudget, uploader: Uploader, *, on_vercel: bool) -> Brought:
+async def read_request_body(
+    request: Request, budget: UploadBudget, uploader: Uploader, *, on_vercel: bool
+) -> RequestBody:
     """What the body of this request brings.
 
     Raises `UnsupportedMediaType`, `BodyTooLarge`, `InvalidBody` for what is malformed, cut off or slow,
@@ -90,10 +92,10 @@ async def read_brought(request: Request, budget: UploadBudget, uploader: Uploade
         if is_form:
             form = MultipartForm(content_type, max_file_bytes=most)
             await _Body(request, reading, max_bytes=most + MAX_OTHER_BYTES, on_vercel=on_vercel).read_into(form)
-            file, said = form.finish()
+            file, fields = form.finish()
             picture = await reading.finish(file)
             await place.hold(picture)
-            return Brought(file=picture, said=said, repeated=form.repeated, is_strict=False)
+            return RequestBody(file=picture, fields=fields, repeated=form.repeated, is_strict=False)
         # Its buffer becomes the value, without a copy.
         buffer = BytesIO()
         await _Body(request, reading, max_bytes=most, on_vercel=on_vercel).read_into(buffer)
@@ -101,7 +103,7 @@ async def read_brought(request: Request, budget: UploadBudget, uploader: Uploade
             raise InvalidBody("The body is empty: send the bytes of a picture.")
         picture = await reading.finish(file)
         await place.hold(picture)
-        return Brought(file=picture)
+        return RequestBody(file=picture)
 
 
 def _announced_bytes(request: Request, default: int) -> int:
@@ -152,16 +154,16 @@ class _Body:
             raise BodyTooLarge(f"Send at most {max_file_bytes(on_vercel=self._on_vercel):,} bytes.{larger}")
 
 
-def _named(body: dict[str, Any]) -> Brought:
+def _named(body: dict[str, Any]) -> RequestBody:
     """What JSON names, numbers spelled out. Raises `InvalidBody`."""
-    said = {name: value for name, value in body.items() if value is not None}
-    naming = [name for name in NAMING if name in said]
+    fields = {name: value for name, value in body.items() if value is not None}
+    naming = [name for name in NAMING if name in fields]
     if len(naming) != 1:
         raise InvalidBody("Name one picture: by `source`, `upload` or `url`. Its bytes go into a form or a raw body.")
-    named = said.pop(naming[0])
-    if not isinstance(named, str) or any(not _is_word(value) for value in said.values()):
+    named = fields.pop(naming[0])
+    if not isinstance(named, str) or any(not _is_word(value) for value in fields.values()):
         raise InvalidBody("Members are strings, parameters may be numbers.")
-    return Brought(named=(naming[0], named), said={name: str(value) for name, value in said.items()})
+    return RequestBody(named=(naming[0], named), fields={name: str(value) for name, value in fields.items()})
 
 
 def _is_word(value: Any) -> bool:
