@@ -100,7 +100,7 @@ async def test_a_body_that_does_not_begin_is_ended_before_one_that_is_slow(
 async def test_an_upload_waits_for_those_of_its_caller_and_is_refused_at_last(
     services: MemoryServices, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    services.processing.sources.budget = UploadBudget(max_read_at_once=4)  # one of each caller
+    budget = services.processing.sources.budget = UploadBudget(max_read_at_once=4)  # one of each caller
     go = asyncio.Event()
 
     async def slow() -> AsyncIterator[bytes]:
@@ -110,6 +110,8 @@ async def test_an_upload_waits_for_those_of_its_caller_and_is_refused_at_last(
 
     async with client_at(services, OTHER) as client:
         first = asyncio.create_task(client.post(UP, content=slow(), headers={**PNG, **of(ALICE)}))
+        while not budget.held_bytes:
+            await asyncio.sleep(0)
         second = asyncio.create_task(send(client, UP, **of(ALICE)))
         await asyncio.sleep(0.1)
         assert not second.done()
