@@ -78,6 +78,8 @@ async def test_no_copy_is_kept_of_a_picture_that_is_taken_down_meanwhile(
     monkeypatch.setattr(services.ledger, moment, take_down_first)
     with pytest.raises(TakenDown):
         await source.keep()
+    months = await services.processing.sources.store.months()
+    assert bool(months) is (moment == "keep_input")
     known = await services.ledger.find_source(source.picture.digest, owner=None)
     assert known is not None
     assert known.kept_input is None
