@@ -154,7 +154,7 @@ as $$
 declare
     v_keys text[];
     v_pinned bigint := 0;
-    v_children text[] := '{}';
+    v_children text[] := array[]::text[];
     v_pinned_children bigint := 0;
     v_has_more boolean;
 begin

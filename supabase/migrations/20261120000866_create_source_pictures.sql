@@ -88,7 +88,7 @@ set search_path = ''
 as $$
 declare
     v_digest text := p_digest;
-    v_met text[] := '{}';
+    v_met text[] := array[]::text[];
     v_parent_key text;
 begin
     -- By digests alone, so that it does not end at a generation that grew old. A circle ends where it meets itself.

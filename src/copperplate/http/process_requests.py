@@ -16,7 +16,7 @@ from copperplate.source_pictures import Crop, Operation
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from copperplate.http.process_bodies import Brought
+    from copperplate.http.process_bodies import RequestBody
     from copperplate.processing_models import ProcessingModel
 
 MODEL: Final = "model"
@@ -28,7 +28,7 @@ _RECTANGLE: Final = re.compile(r"([0-9]{1,6}),([0-9]{1,6}),([0-9]{1,6}),([0-9]{1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Said:
+class ProcessParameters:
     """What is asked for, as sent: `ignored` are the names that mean nothing here."""
 
     model: str | None
@@ -59,28 +59,30 @@ def read_query(query: bytes, known: frozenset[str]) -> Mapping[str, str]:
     return read_parameters(query, known)[0]
 
 
-def read_said(query: Mapping[str, str], brought: Brought, models: Iterable[ProcessingModel]) -> Said:
+def read_process_parameters(
+    query: Mapping[str, str], body: RequestBody, models: Iterable[ProcessingModel]
+) -> ProcessParameters:
     """What query and body say together.
 
     A field of a form that is blank says nothing. Raises `InvalidParameter` for what is said twice, for a crop that is
     none, or that names no parent, and `UnknownParameter` for a member of JSON that means nothing.
     """
-    known = known_names(models, with_new=brought.named is None or brought.named[0] != SOURCE)
-    if brought.is_strict:
-        refuse_unknown_members(dict(brought.said), known | set(NAMING))
+    known = known_names(models, with_new=body.named is None or body.named[0] != SOURCE)
+    if body.is_strict:
+        refuse_unknown_members(dict(body.fields), known | set(NAMING))
         refuse_unknown_members(dict(query), known)
-    said = {name: value for name, value in brought.said.items() if name in known}
-    if not brought.is_strict:
-        said = {name: value for name, value in said.items() if value.strip() or name in brought.repeated}
-    if twice := sorted(name for name in said if name in query or name in brought.repeated):
+    given = {name: value for name, value in body.fields.items() if name in known}
+    if not body.is_strict:
+        given = {name: value for name, value in given.items() if value.strip() or name in body.repeated}
+    if twice := sorted(name for name in given if name in query or name in body.repeated):
         raise InvalidParameter(f"{twice[0]} is said twice. Say it once, in the body or in the query.")
-    ignored = [name for name in brought.said if name not in known]
-    said |= query
-    crop = _crop(said.pop(CROP, None))
-    parent = said.pop(PARENT, None)
+    ignored = [name for name in body.fields if name not in known]
+    given |= query
+    crop = _crop(given.pop(CROP, None))
+    parent = given.pop(PARENT, None)
     if crop is not None and parent is None:
         raise InvalidParameter("A crop names the picture it was cut from as `parent`.")
-    return Said(model=said.pop(MODEL, None), parameters=said, parent=parent, crop=crop, ignored=ignored)
+    return ProcessParameters(model=given.pop(MODEL, None), parameters=given, parent=parent, crop=crop, ignored=ignored)
 
 
 def _crop(text: str | None) -> Crop | None:

@@ -59,7 +59,7 @@ async def picture_answer(
     return Response(body, media_type=PictureFormat(entry.format).media_type, headers=headers)
 
 
-async def told_of_origin(
+async def origin_fields(
     services: Services, generation_key: str, parent: Parent | None, caller: Caller
 ) -> dict[str, Any]:
     """What a result was made from, as JSON has it: as far as this caller may see it, so no other's key is in it.
@@ -77,7 +77,7 @@ async def told_of_origin(
     }
 
 
-def told_of_request(request: PictureRequest) -> dict[str, Any]:
+def request_fields(request: PictureRequest) -> dict[str, Any]:
     """What names a result, as JSON has it."""
     parameters = (parameter.partition("=") for parameter in parameters_of(request.recipe))
     return {
@@ -90,7 +90,7 @@ def told_of_request(request: PictureRequest) -> dict[str, Any]:
     }
 
 
-async def told_of_entry(scope: Scope, services: Services, entry: Entry) -> dict[str, Any]:
+async def entry_fields(scope: Scope, services: Services, entry: Entry) -> dict[str, Any]:
     """Where a result is, and what it is, as JSON has it: for those who may see it."""
     url, expires_at = await private_address(scope, services, entry)
     return {

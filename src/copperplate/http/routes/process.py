@@ -18,9 +18,9 @@ from copperplate.http.origin import base_url_of
 from copperplate.http.parameters import ignored_header, note_known, refuse_unknown
 from copperplate.http.preferences import read_preferences
 from copperplate.http.problems import HEADERS
-from copperplate.http.process_bodies import SOURCE, UPLOAD, read_brought
-from copperplate.http.process_requests import known_names, read_query, read_said
-from copperplate.http.processed_answers import picture_answer, told_of_entry, told_of_origin, told_of_request
+from copperplate.http.process_bodies import SOURCE, UPLOAD, read_request_body
+from copperplate.http.process_requests import known_names, read_process_parameters, read_query
+from copperplate.http.processed_answers import entry_fields, origin_fields, picture_answer, request_fields
 from copperplate.http.promised_answers import promise_headers, promise_told
 from copperplate.http.request_log import log_request
 from copperplate.http.schemas import process as schemas
@@ -28,6 +28,7 @@ from copperplate.http.schemas.process_bodies import BODY, PARAMETERS
 from copperplate.http.schemas.statistics import MICRO
 from copperplate.http.spending_problems import REFUSALS
 from copperplate.model import Outcome, PictureFormat
+from copperplate.processing.upload_shares import Uploader
 from copperplate.recipes.kinds import PROCESSED
 from copperplate.source_errors import SourceUnknown
 from copperplate.source_pictures import Operation
@@ -35,8 +36,8 @@ from copperplate.source_pictures import Operation
 if TYPE_CHECKING:
     from copperplate.access.caller import Caller
     from copperplate.http.preferences import Preferences
-    from copperplate.http.process_bodies import Brought
-    from copperplate.http.process_requests import Said
+    from copperplate.http.process_bodies import RequestBody
+    from copperplate.http.process_requests import ProcessParameters
     from copperplate.model import PictureRequest
     from copperplate.processing.sources import Source
     from copperplate.services import Services
@@ -90,13 +91,14 @@ async def process(operation: Operation, request: Request, services: ServicesDep)
     caller = await caller_of(request.scope, services)
     preferences = read_preferences(request.scope["headers"])
     base_url_of(request.scope, services.settings)  # before anything is spent
-    asked = _Asked(operation, request, services, caller, preferences)
+    asked = _ProcessRequest(operation, request, services, caller, preferences)
     query = read_query(request.scope["query_string"], known)
     budget = services.processing.sources.budget
-    brought = await read_brought(request, budget, on_vercel=services.settings.on_vercel)
-    said = read_said(query, brought, services.processing.models)
-    answer = await asked.answer(brought, said)
-    for name, value in ignored_header(said.ignored):
+    uploader = Uploader.of(caller, may_spend=services.processing.may_spend(caller))
+    body = await read_request_body(request, budget, uploader, on_vercel=services.settings.on_vercel)
+    given = read_process_parameters(query, body, services.processing.models)
+    answer = await asked.answer(body, given)
+    for name, value in ignored_header(given.ignored):
         answer.headers[name.decode()] = value.decode()
     return answer
 
@@ -106,7 +108,7 @@ async def answer_preflight() -> Response:
     return Response(status_code=204, headers=PREFLIGHT)
 
 
-class _Asked:
+class _ProcessRequest:
     """One picture that a caller wants processed."""
 
     def __init__(
@@ -119,40 +121,40 @@ class _Asked:
         self._preferences = preferences
         self._started = services.clock.monotonic()
 
-    async def answer(self, brought: Brought, said: Said) -> Response:
+    async def answer(self, body: RequestBody, given: ProcessParameters) -> Response:
         """The result, or the promise of it."""
         processing = self._services.processing
-        model = processing.model_for(self._operation, said.model)
+        model = processing.model_for(self._operation, given.model)
         # What is wrong with them is said before the picture is looked at.
-        model.canonical_parameters(said.parameters)
-        source = await self._bring(brought, said)
-        request = processing.request_for(source, model, said.parameters)
+        model.canonical_parameters(given.parameters)
+        source = await self._source(body, given)
+        request = processing.request_for(source, model, given.parameters)
         found = await processing.find(request, source, self._caller, within_seconds=self._preferences.within_seconds)
         done = Processed(request=request, source=source, found=found if isinstance(found, LookupResult) else None)
         self._log(done)
         return await (self._promised(done) if done.found is None else self._made(done, done.found))
 
-    async def _bring(self, brought: Brought, said: Said) -> Source:
+    async def _source(self, body: RequestBody, given: ProcessParameters) -> Source:
         """The source. Raises why this caller may not have anything made where its bytes are not known."""
         sources, caller = self._services.processing.sources, self._caller
         may_spend = self._services.processing.may_spend(caller)
-        if brought.named is not None and brought.named[0] == SOURCE:
-            return await sources.of_kept(brought.named[1], caller)
+        if body.named is not None and body.named[0] == SOURCE:
+            return await sources.of_kept(body.named[1], caller)
         parent = None
-        if said.parent is not None:
-            parent = await sources.parent_of(said.parent, caller, said.crop)
-        if brought.file is None:
-            return await self._fetched(brought, parent)
+        if given.parent is not None:
+            parent = await sources.parent_of(given.parent, caller, given.crop)
+        if body.file is None:
+            return await self._fetched(body, parent)
         try:
-            return await sources.of_held(brought.file, caller, parent=parent, may_decode=may_spend)
+            return await sources.of_held(body.file, caller, parent=parent, may_decode=may_spend)
         except SourceUnknown:
             self._services.processing.require_may_spend(caller)
             raise
 
-    async def _fetched(self, brought: Brought, parent: Parent | None) -> Source:
+    async def _fetched(self, body: RequestBody, parent: Parent | None) -> Source:
         sources, caller = self._services.processing.sources, self._caller
-        assert brought.named is not None  # noqa: S101 - a body brings bytes, or names what has them
-        how, name = brought.named
+        assert body.named is not None  # noqa: S101 - a body brings bytes, or names what has them
+        how, name = body.named
         # Nothing is fetched for those who may have nothing made.
         self._services.processing.require_may_spend(caller)
         return await (sources.of_upload if how == UPLOAD else sources.of_url)(name, caller, parent=parent)
@@ -161,15 +163,15 @@ class _Asked:
         if prefers_picture(self._scope["headers"]):
             answer = await picture_answer(self._scope, self._services, done.request, found.entry, found.outcome)
         else:
-            told = await self._told(done, found)
-            answer = Response(told.model_dump_json(), headers=HEADERS, media_type="application/json")
+            completed = await self._completed(done, found)
+            answer = Response(completed.model_dump_json(), headers=HEADERS, media_type="application/json")
         if self._preferences.applied:
             answer.headers["preference-applied"] = self._preferences.applied
         return answer
 
-    async def _told(self, done: Processed, found: LookupResult) -> schemas.ProcessedAnswer:
+    async def _completed(self, done: Processed, found: LookupResult) -> schemas.ProcessedAnswer:
         cost = self._services.cost_of(done.request, found.outcome)
-        origin = await told_of_origin(
+        origin = await origin_fields(
             self._services, done.request.generation_key, done.source.picture.parent, self._caller
         )
         return schemas.ProcessedAnswer(
@@ -179,8 +181,8 @@ class _Asked:
             cost_usd=None if cost is None else cost / MICRO,
             credits_left=await self._credits_left(),
             **origin,
-            **told_of_request(done.request),
-            **await told_of_entry(self._scope, self._services, found.entry),
+            **request_fields(done.request),
+            **await entry_fields(self._scope, self._services, found.entry),
         )
 
     async def _credits_left(self) -> int | None:
@@ -191,10 +193,10 @@ class _Asked:
 
     async def _promised(self, done: Processed) -> Response:
         base = base_url_of(self._scope, self._services.settings)
-        told: dict[str, Any] = await promise_told(
+        fields: dict[str, Any] = await promise_told(
             self._services, PROCESSED.name, done.request.generation_key, base=base
         )
-        answer = schemas.PromisedProcessing(**{**told_of_request(done.request), **told})
+        answer = schemas.PromisedProcessing(**{**request_fields(done.request), **fields})
         headers = promise_headers(done.request.generation_key, self._preferences)
         return Response(answer.model_dump_json(), 202, headers=dict(headers), media_type="application/json")
 

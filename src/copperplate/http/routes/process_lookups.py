@@ -25,7 +25,7 @@ from copperplate.http.parameters import note_known, refuse_unknown
 from copperplate.http.problems import HEADERS
 from copperplate.http.process_offers import operations_answer
 from copperplate.http.process_requests import MODEL, known_names, operation_named, read_query
-from copperplate.http.processed_answers import picture_answer, told_of_entry, told_of_origin, told_of_request
+from copperplate.http.processed_answers import entry_fields, origin_fields, picture_answer, request_fields
 from copperplate.http.schemas.process import KnownPicture, KnownResult, KnownUrls, OperationsAnswer
 from copperplate.ledger_answers import Gone, Hit
 from copperplate.model import Outcome, PictureRequest
@@ -107,10 +107,10 @@ async def look_at_result(operation: str, sha256: str, request: Request, services
     """
     asked = _request_of(operation_named(operation), read_digest(sha256), request, services)
     caller = await caller_of(request.scope, services)
-    told = told_of_request(asked)
+    fields = request_fields(asked)
     if not await may_see(services.ledger, PROCESSED.name, asked.generation_key, caller):
         await _require_stored(asked, services)
-        return _json(KnownResult(exists=True, **told))
+        return _json(KnownResult(exists=True, **fields))
     entry = await services.processing.look(asked)
     if entry is None:
         raise await _why_none(source_of(asked.recipe), services)
@@ -119,8 +119,8 @@ async def look_at_result(operation: str, sha256: str, request: Request, services
         services.request_meter.count(asked, Outcome.HIT, size_bytes=entry.size_bytes, seconds=0.0)
     if prefers_picture(request.scope["headers"]):
         return await picture_answer(request.scope, services, asked, entry, Outcome.HIT)
-    told |= await told_of_entry(request.scope, services, entry)
-    return _json(KnownResult(exists=True, **told, **await _origin_of(asked, caller, services)))
+    fields |= await entry_fields(request.scope, services, entry)
+    return _json(KnownResult(exists=True, **fields, **await _origin_of(asked, caller, services)))
 
 
 @router.post(f"{PATH}/{{sha256}}", include_in_schema=False)
@@ -142,9 +142,9 @@ def _request_of(operation: Operation, digest: str, request: Request, services: S
     known = known_names(services.processing.models, with_new=False)
     note_known(request.scope, known | {KEY_PARAMETER})
     refuse_unknown(request.scope)
-    said = dict(read_query(request.scope["query_string"], known))
-    model = services.processing.model_for(operation, said.pop(MODEL, None))
-    return processed_request(processed_recipe(digest, model, said))
+    given = dict(read_query(request.scope["query_string"], known))
+    model = services.processing.model_for(operation, given.pop(MODEL, None))
+    return processed_request(processed_recipe(digest, model, given))
 
 
 async def _is_owner(digest: str, caller: Caller, services: Services) -> bool:
@@ -174,7 +174,7 @@ async def _why_none(digest: str, services: Services) -> CopperplateError:
 async def _origin_of(asked: PictureRequest, caller: Caller, services: Services) -> dict[str, Any]:
     source = await services.ledger.find_source(source_of(asked.recipe), owner=None)
     parent = None if source is None else source.picture.parent
-    return await told_of_origin(services, asked.generation_key, parent, caller)
+    return await origin_fields(services, asked.generation_key, parent, caller)
 
 
 async def _verified(
