@@ -9868,91 +9868,6 @@ $statement$comment on function copperplate.close_lineage() is
 'Wait for all who hold the lineage, and until the transaction ends let nobody add to it.'$statement$,
 $statement$revoke all on function copperplate.close_lineage() from public, anon, authenticated$statement$,
 $statement$grant execute on function copperplate.close_lineage() to service_role$statement$,
-$statement$create function copperplate.comes_from(p_digest text, p_origin text)
-returns boolean
-language sql
-stable
-security invoker
-set search_path = ''
-as $$
-    with recursive above (digest) as (
-        select p_digest
-        union
-        select s.parent_source
-        from above as a
-        inner join copperplate.source_pictures as s on a.digest = s.digest
-    )
-
-    select exists (select from above as a where a.digest = p_origin);
-$$$statement$,
-$statement$comment on function copperplate.comes_from(text, text) is
-'Whether bytes are those of p_origin, or come from them in any number of steps.'$statement$,
-$statement$revoke all on function copperplate.comes_from(text, text) from public, anon, authenticated$statement$,
-$statement$grant execute on function copperplate.comes_from(text, text) to service_role$statement$,
-$statement$create function copperplate.parent_of(p_digest text, p_parent_key text, p_crop integer[], p_is_told boolean)
-returns table (key text, source text, crop integer[])
-language sql
-stable
-security invoker
-set search_path = ''
-as $$
-    select f.key, g.recipe ->> 'source', f.crop
-    from (
-        select 1 as rank, p_parent_key as key, null::integer[] as crop, null::timestamptz as created_at
-        where p_parent_key is not null and p_crop is null
-        union all
-        select 2, e.generation_key, null, e.created_at
-        from copperplate.cache_entries as e
-        where e.digest = p_digest
-        union all
-        select 3, p_parent_key, p_crop, null
-        where p_parent_key is not null and p_crop is not null and p_is_told
-    ) as f
-    left join public.generation_status as g on f.key = g.prompt_hash and g.kind = 'processed'
-    where not copperplate.comes_from(g.recipe ->> 'source', p_digest)
-    order by f.rank asc, f.created_at asc, f.key asc
-    limit 1;
-$$$statement$,
-$statement$comment on function copperplate.parent_of(text, text, integer[], boolean) is
-'The generation whose picture these bytes are, told or found by their digest, before the one that they are said to be a
-rectangle of, where that counts (p_is_told); none that was itself made from them.'$statement$,
-$statement$revoke all on function copperplate.parent_of(text, text, integer[], boolean) from public, anon, authenticated$statement$,
-$statement$grant execute on function copperplate.parent_of(text, text, integer[], boolean) to service_role$statement$,
-$statement$create function copperplate.note_parent(p_digest text, p_parent_key text, p_crop integer[], p_is_told boolean)
-returns void
-language sql
-volatile
-security invoker
-set search_path = ''
-as $$
-    update copperplate.source_pictures as s
-    set
-        parent_key = p.key, parent_source = p.source, crop = p.crop,
-        relation = case when p.crop is null then 'same' else 'cropped' end
-    from copperplate.parent_of(p_digest, p_parent_key, p_crop, p_is_told) as p
-    -- What is proved stands in place of what was declared.
-    where s.digest = p_digest and (s.parent_key is null or (s.relation = 'cropped' and p.crop is null));
-$$$statement$,
-$statement$comment on function copperplate.note_parent(text, text, integer[], boolean) is
-'Note where a source picture comes from, as parent_of finds it, if nothing is known of that yet but a declared crop.'$statement$,
-$statement$revoke all on function copperplate.note_parent(text, text, integer[], boolean) from public, anon, authenticated$statement$,
-$statement$grant execute on function copperplate.note_parent(text, text, integer[], boolean) to service_role$statement$,
-$statement$create function copperplate.forget_declared(p_digest text, p_owner text)
-returns void
-language sql
-volatile
-security invoker
-set search_path = ''
-as $$
-    update copperplate.source_pictures as s
-    set parent_key = null, parent_source = null, relation = null, crop = null
-    where s.digest = p_digest and s.relation = 'cropped' and not copperplate.owns_alone(p_digest, p_owner);
-$$$statement$,
-$statement$comment on function copperplate.forget_declared(text, text) is
-'Forget what the first owner declared a source picture to be cropped from, once others had its bytes: what one of them
-declares must not take down what another made.'$statement$,
-$statement$revoke all on function copperplate.forget_declared(text, text) from public, anon, authenticated$statement$,
-$statement$grant execute on function copperplate.forget_declared(text, text) to service_role$statement$,
 $statement$create view public.picture_lineage
 with (security_invoker = true)
 as
@@ -10021,10 +9936,15 @@ stable
 security invoker
 set search_path = ''
 as $$
-    select s.digest from copperplate.source_pictures as s where s.parent_key = any(p_keys)
+    -- That neither is null is what the index asks to hear: an empty list would not say so.
+    select s.digest
+    from copperplate.source_pictures as s
+    where s.parent_key is not null and s.parent_key = any(p_keys)
     union
     -- What came from a generation that grew old is found all the same.
-    select s.digest from copperplate.source_pictures as s where s.parent_source = any(p_digests)
+    select s.digest
+    from copperplate.source_pictures as s
+    where s.parent_source is not null and s.parent_source = any(p_digests)
     union
     -- Their own bytes, which somebody may bring as a file.
     select e.digest from copperplate.cache_entries as e where e.generation_key = any(p_keys);
@@ -10037,6 +9957,7 @@ $statement$create function copperplate.generations_below(p_keys text[], p_depth 
 returns table (key text, depth integer)
 language plpgsql
 stable
+rows 20
 security invoker
 set search_path = ''
 as $$
@@ -10055,9 +9976,15 @@ begin
         );
         exit when cardinality(v_digests) = 0;
         v_keys := array(
-            select g.prompt_hash
-            from public.generation_status as g
-            where g.kind = 'processed' and g.recipe ->> 'source' = any(v_digests)
+            select n.prompt_hash
+            from unnest(v_digests) as d (digest)
+            cross join lateral (
+                select g.prompt_hash
+                from public.generation_status as g
+                where g.kind = 'processed' and g.recipe ->> 'source' = d.digest
+                -- One by one: Postgres uses no statistics of an index over a part of a table, and would read all of it.
+                offset 0
+            ) as n
             except
             select unnest(v_met)
         );
@@ -10076,6 +10003,7 @@ $statement$create function copperplate.generations_above(p_key text, p_depth int
 returns table (key text, depth integer)
 language sql
 stable
+rows 10
 security invoker
 set search_path = ''
 as $$
@@ -10431,6 +10359,96 @@ $statement$comment on function copperplate.tree_of(text[]) is
 'The first 200 of these pictures and of those that they were made from, [{key, kind, operation, parent_key, bytes}].'$statement$,
 $statement$revoke all on function copperplate.tree_of(text[]) from public, anon, authenticated$statement$,
 $statement$grant execute on function copperplate.tree_of(text[]) to service_role$statement$
+]);
+
+select pg_temp.apply_migration('20261120000872', 'create_source_parents', array[
+$statement$-- Where a source picture comes from: found by its bytes, or told.
+
+create function copperplate.comes_from(p_digest text, p_origin text)
+returns boolean
+language sql
+stable
+security invoker
+set search_path = ''
+as $$
+    with recursive above (digest) as (
+        select p_digest
+        union
+        select s.parent_source
+        from above as a
+        inner join copperplate.source_pictures as s on a.digest = s.digest
+    )
+
+    select exists (select from above as a where a.digest = p_origin);
+$$$statement$,
+$statement$comment on function copperplate.comes_from(text, text) is
+'Whether bytes are those of p_origin, or come from them in any number of steps.'$statement$,
+$statement$revoke all on function copperplate.comes_from(text, text) from public, anon, authenticated$statement$,
+$statement$grant execute on function copperplate.comes_from(text, text) to service_role$statement$,
+$statement$create function copperplate.parent_of(p_digest text, p_parent_key text, p_crop integer[], p_is_told boolean)
+returns table (key text, source text, crop integer[])
+language sql
+stable
+security invoker
+set search_path = ''
+as $$
+    select f.key, g.recipe ->> 'source', f.crop
+    from (
+        select 1 as rank, p_parent_key as key, null::integer[] as crop, null::timestamptz as created_at
+        where p_parent_key is not null and p_crop is null
+        union all
+        select 2, e.generation_key, null, e.created_at
+        from copperplate.cache_entries as e
+        where e.digest = p_digest
+        union all
+        select 3, p_parent_key, p_crop, null
+        where p_parent_key is not null and p_crop is not null and p_is_told
+    ) as f
+    left join public.generation_status as g on f.key = g.prompt_hash and g.kind = 'processed'
+    where not copperplate.comes_from(g.recipe ->> 'source', p_digest)
+    order by f.rank asc, f.created_at asc, f.key asc
+    limit 1;
+$$$statement$,
+$statement$comment on function copperplate.parent_of(text, text, integer[], boolean) is
+'The generation whose picture these bytes are, told or found by their digest, before the one that they are said to be a
+rectangle of, where that counts (p_is_told); none that was itself made from them.'$statement$,
+$statement$revoke all on function copperplate.parent_of(text, text, integer[], boolean) from public, anon, authenticated$statement$,
+$statement$grant execute on function copperplate.parent_of(text, text, integer[], boolean) to service_role$statement$,
+$statement$create function copperplate.note_parent(p_digest text, p_parent_key text, p_crop integer[], p_is_told boolean)
+returns void
+language sql
+volatile
+security invoker
+set search_path = ''
+as $$
+    update copperplate.source_pictures as s
+    set
+        parent_key = p.key, parent_source = p.source, crop = p.crop,
+        relation = case when p.crop is null then 'same' else 'cropped' end
+    from copperplate.parent_of(p_digest, p_parent_key, p_crop, p_is_told) as p
+    -- What is proved stands in place of what was declared.
+    where s.digest = p_digest and (s.parent_key is null or (s.relation = 'cropped' and p.crop is null));
+$$$statement$,
+$statement$comment on function copperplate.note_parent(text, text, integer[], boolean) is
+'Note where a source picture comes from, as parent_of finds it, if nothing is known of that yet but a declared crop.'$statement$,
+$statement$revoke all on function copperplate.note_parent(text, text, integer[], boolean) from public, anon, authenticated$statement$,
+$statement$grant execute on function copperplate.note_parent(text, text, integer[], boolean) to service_role$statement$,
+$statement$create function copperplate.forget_declared(p_digest text, p_owner text)
+returns void
+language sql
+volatile
+security invoker
+set search_path = ''
+as $$
+    update copperplate.source_pictures as s
+    set parent_key = null, parent_source = null, relation = null, crop = null
+    where s.digest = p_digest and s.relation = 'cropped' and not copperplate.owns_alone(p_digest, p_owner);
+$$$statement$,
+$statement$comment on function copperplate.forget_declared(text, text) is
+'Forget what the first owner declared a source picture to be cropped from, once others had its bytes: what one of them
+declares must not take down what another made.'$statement$,
+$statement$revoke all on function copperplate.forget_declared(text, text) from public, anon, authenticated$statement$,
+$statement$grant execute on function copperplate.forget_declared(text, text) to service_role$statement$
 ]);
 
 select pg_temp.apply_migration('20261120000875', 'create_user_deletion', array[

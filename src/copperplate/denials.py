@@ -21,7 +21,7 @@ CopperplateError
 ├── TooManyStreamsOfAddress   this address follows as many streams as one may; 429
 ├── TooManyFetches            the process fetches as many pictures as it may; 503
 ├── TooManyFetchesOfCaller    this caller has as many pictures fetched as one may; 429
-├── TooManyUploadsOfCaller    this caller was offered as many direct uploads as one may be; 429
+├── TooManyUploadsOfCaller    this caller has as many uploads, or was offered as many, as one may; 429
 ├── TooManyWrongKeys          this address sent too many wrong API keys; 429
 ├── TooManyOpenWishes         this caller has as many pictures promised as one may; 429
 ├── TakenDown                 the owner took the picture down; 410
@@ -253,13 +253,16 @@ class TooManyFetchesOfCaller(
         super().__init__(f"At most {most} at once is fetched for you. Send the file itself, or this after Retry-After.")
 
 
-class TooManyUploadsOfCaller(
-    CopperplateError, code="too_many_uploads_of_caller", status=429, title="Too many direct uploads for one caller"
-):
-    """This process offered this caller as many direct uploads as one may be offered within ten minutes."""
+_OFFERED: Final = "You were offered {most} uploads. Process them, or ask for another one after Retry-After."
 
-    def __init__(self, most: int, retry_after_seconds: int) -> None:
-        super().__init__(f"You were offered {most} uploads. Process them, or ask for another one after Retry-After.")
+
+class TooManyUploadsOfCaller(
+    CopperplateError, code="too_many_uploads_of_caller", status=429, title="Too many uploads for one caller"
+):
+    """This process offered this caller as many direct uploads as it may, or reads and holds as many of theirs."""
+
+    def __init__(self, most: int, retry_after_seconds: int, message: str = _OFFERED) -> None:
+        super().__init__(message.format(most=most))
         self.retry_after_seconds = retry_after_seconds
 
 

@@ -34,7 +34,7 @@ $$;
 create function pg_temp.note(p_digest text, p_parent text default null, p_crop integer[] default null)
 returns jsonb
 language sql
-as $$ select public.note_source(pg_temp.key(p_digest), 'png', 64, 64, 1000, null, pg_temp.key(p_parent), p_crop) $$;
+as $$ select public.note_source(pg_temp.key(p_digest), 'png', 64, 64, 1000, 'key:a', pg_temp.key(p_parent), p_crop) $$;
 create function pg_temp.recipe(p_source text)
 returns jsonb
 language sql

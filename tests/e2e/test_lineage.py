@@ -27,7 +27,7 @@ def make_line(variables: dict[str, str]) -> None:
         async with open_backend(Settings.from_env(variables)) as (ledger, _):
             await complete(ledger, ROOT, "root")
             for noted, made in ((MIDDLE_SOURCE, MIDDLE), (LAST_SOURCE, LAST)):
-                await ledger.note_source(noted, owner=None)
+                await ledger.note_source(noted, owner="key:a")
                 await complete(ledger, made, made.generation_key)
 
     asyncio.run(make())

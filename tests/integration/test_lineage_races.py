@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from copperplate.adapters.ledger.postgres import PostgresLedger
 
 KEY, CHILD = ROOT.generation_key, MIDDLE.generation_key
-NOTE = "select public.note_source(%s, 'gif', 640, 480, 5000, null, %s, array[0, 8, 640, 480])"
+NOTE = "select public.note_source(%s, 'gif', 640, 480, 5000, 'key:a', %s, array[0, 8, 640, 480])"
 NOTED = (MIDDLE_SOURCE.digest, KEY)
 
 
@@ -52,7 +52,7 @@ async def test_a_takedown_waits_for_the_election_of_a_child_that_cannot_be_seen_
     ledger: PostgresLedger, other: psycopg.AsyncConnection, owner_url: str
 ) -> None:
     await complete(ledger, ROOT)
-    await ledger.note_source(MIDDLE_SOURCE, owner=None)
+    await ledger.note_source(MIDDLE_SOURCE, owner="key:a")
     statement = "select (public.acquire_generation(%s, %s, %s, %s, %s)).fence"
     fence = await one(other, statement, Jsonb(MIDDLE.recipe), CHILD, MIDDLE.rendition_key, uuid4(), LEASE)
     taking = asyncio.create_task(ledger.take_down(KEY))
@@ -66,7 +66,7 @@ async def test_a_takedown_waits_for_the_election_of_a_child_that_cannot_be_seen_
 async def test_an_election_of_a_child_that_waits_for_a_takedown_is_refused(
     ledger: PostgresLedger, other: psycopg.AsyncConnection, owner_url: str
 ) -> None:
-    await ledger.note_source(MIDDLE_SOURCE, owner=None)
+    await ledger.note_source(MIDDLE_SOURCE, owner="key:a")
     await other.execute(TAKE_DOWN, (KEY,))
     electing = asyncio.create_task(acquire(ledger, MIDDLE))
     await until_blocked(owner_url, 1, "acquire_generation")
@@ -96,7 +96,7 @@ async def test_a_parent_that_is_noted_behind_a_takedown_ends_what_is_being_made(
     held = await lead(ledger, MIDDLE)
     assert await ledger.begin_submit(CHILD, held.fence, submit_no=1, provider="p")
     await other.execute(TAKE_DOWN, (KEY,))
-    noting = asyncio.create_task(ledger.note_source(MIDDLE_SOURCE, owner=None))
+    noting = asyncio.create_task(ledger.note_source(MIDDLE_SOURCE, owner="key:a"))
     await until_blocked(owner_url, 1, "note_source")
     await other.commit()
     assert (await noting).is_taken_down
@@ -107,7 +107,7 @@ async def test_a_parent_that_is_noted_behind_a_takedown_ends_what_is_being_made(
 async def test_a_child_completed_while_the_takedown_waits_goes_with_its_object(
     ledger: PostgresLedger, other: psycopg.AsyncConnection, owner_url: str
 ) -> None:
-    await ledger.note_source(MIDDLE_SOURCE, owner=None)
+    await ledger.note_source(MIDDLE_SOURCE, owner="key:a")
     held, made = await lead(ledger, MIDDLE), upload("wrong")
     assert await ledger.begin_submit(CHILD, held.fence, submit_no=1, provider="p")
     assert await ledger.intend_upload(CHILD, held.fence, made, usage={})
@@ -123,7 +123,7 @@ async def test_a_child_completed_while_the_takedown_waits_goes_with_its_object(
 async def test_a_completion_of_a_child_that_waits_for_the_takedown_is_refused(
     ledger: PostgresLedger, other: psycopg.AsyncConnection, owner_url: str
 ) -> None:
-    await ledger.note_source(MIDDLE_SOURCE, owner=None)
+    await ledger.note_source(MIDDLE_SOURCE, owner="key:a")
     held = await lead(ledger, MIDDLE)
     assert await ledger.begin_submit(CHILD, held.fence, submit_no=1, provider="p")
     assert await ledger.intend_upload(CHILD, held.fence, upload("wrong"), usage={})
@@ -141,7 +141,7 @@ async def test_takedowns_purges_and_elections_of_one_lineage_wait_for_each_other
     for round_no in range(3):
         await complete(ledger, ROOT, f"root {round_no}")
         for noted, made in ((MIDDLE_SOURCE, MIDDLE), (LAST_SOURCE, LAST)):
-            await ledger.note_source(noted, owner=None)
+            await ledger.note_source(noted, owner="key:a")
             await complete(ledger, made, f"{made.generation_key} {round_no}")
         await asyncio.gather(
             *(ledger.take_down(key) for key in (KEY, CHILD, LAST.generation_key)),
@@ -150,7 +150,7 @@ async def test_takedowns_purges_and_elections_of_one_lineage_wait_for_each_other
                 for key in (LAST.generation_key, CHILD, KEY)
             ),
             *(acquire(ledger, wanted) for wanted in (ROOT, MIDDLE, LAST, asked(MIDDLE_SOURCE, ENLARGE))),
-            ledger.note_source(LAST_SOURCE, owner=None),
+            ledger.note_source(LAST_SOURCE, owner="key:a"),
         )
         for gone in (ROOT, MIDDLE, LAST):
             assert await acquire(ledger, gone) == Gone()

@@ -37,7 +37,7 @@ async def line(ledger: PostgresLedger) -> None:
         (LAST_SOURCE, LAST, 1_000),
         (source(), asked(source()), 500),
     ):
-        await ledger.note_source(noted, owner=None)
+        await ledger.note_source(noted, owner="key:a")
         await make(ledger, made, cost)
 
 

@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from copperplate.model import Condition, Size
 from copperplate.processing.fetches import Fetches
+from copperplate.source_pictures import Crop, Parent, SourcePicture
 from tests.support.memory_services import MemoryServices, memory_services
 from tests.support.processing_http import (
     ALICE,
@@ -148,3 +150,66 @@ async def test_a_picture_named_by_its_address_is_the_picture_of_its_bytes(
     made = await client.post(UP, json=named, headers=of(ALICE))
     assert (made.status_code, made.json()["image_hash"], made.json()["cached"]) == (200, HASH, False)
     assert (await send(client)).json()["cached"] is True
+
+
+def counted(services: MemoryServices, monkeypatch: pytest.MonkeyPatch, *names: str) -> list[str]:
+    """The calls of these methods of the ledger from now on."""
+    calls: list[str] = []
+
+    def count(name: str) -> Any:
+        method = getattr(services.ledger, name)
+
+        async def called(*args: Any, **kwargs: Any) -> Any:
+            calls.append(name)
+            return await method(*args, **kwargs)
+
+        return called
+
+    for name in names:
+        monkeypatch.setattr(services.ledger, name, count(name))
+    return calls
+
+
+async def test_however_long_a_lineage_is_the_ledger_is_asked_for_it_once(
+    client: httpx.AsyncClient, services: MemoryServices, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = (await send(client, CUT, **of(ALICE))).json()
+    for scale in (2, 3, 4):
+        sent = {"source": told["key"], "scale": scale}
+        told = (await client.post(UP, json=sent, headers=of(ALICE))).json()
+    assert len(told["lineage"]) == 3
+    asked = counted(services, monkeypatch, "lineage", "may_see_processed")
+    again = (await client.post(UP, json=sent, headers=of(ALICE))).json()
+    assert again["cached"]
+    assert [node["key"] for node in again["lineage"]] == [node["key"] for node in told["lineage"]]
+    # Whether the source that is named may be seen, and then all that it was made from.
+    assert sorted(asked) == ["lineage", "may_see_processed"]
+
+
+async def test_a_picture_of_which_a_parent_is_known_is_named_without_a_write(
+    client: httpx.AsyncClient, services: MemoryServices, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = (await send(client, CUT, **of(ALICE))).json()
+    digest = hashlib.sha256((await client.get(first["url"])).content).hexdigest()
+    await services.ledger.purge(Condition(key=first["key"]), 10, is_dry_run=False)
+    cropped = Parent(generation_key="f" * 64, crop=Crop(left=0, top=0, width=64, height=64))
+    size = Size(width=64, height=64)
+    picture = SourcePicture(digest=digest, format="png", size=size, size_bytes=9, parent=cropped)
+    await services.ledger.note_source(picture, owner=f"user:{ALICE}")
+    await send(client, CUT, **of(ALICE))
+    sent = {"source": first["key"], "scale": 2}
+    await client.post(UP, json=sent, headers=of(ALICE))
+    noted = counted(services, monkeypatch, "note_source")
+    assert (await client.post(UP, json=sent, headers=of(ALICE))).json()["cached"]
+    assert noted == []
+
+
+async def test_what_bytes_that_others_had_are_cropped_from_is_nobodys_to_say(
+    client: httpx.AsyncClient, services: MemoryServices, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parent = (await send(client, UP, PICTURE + b" of bob", **of(BOB))).json()["key"]
+    await send(client, CUT, **of(ALICE))
+    await send(client, CUT, **of(BOB))
+    noted = counted(services, monkeypatch, "note_source")
+    told = (await send(client, f"{CUT}?parent={parent}&crop=4,4,64,64", **of(BOB))).json()
+    assert (told["cached"], told["parent"], noted) == (True, None, [])

@@ -81,7 +81,7 @@ async def test_a_wrong_parent_is_refused_where_another_one_stands(client: httpx.
     path = f"{UP}?parent={await public_picture(client)}&crop="
     assert (await send(client, f"{path}0,0,64,64", **of(ALICE))).json()["crop"]["left"] == 0
     assert is_problem(await send(client, f"{path}0,0,32,32", **of(ALICE)), 400, "invalid_parameter")
-    assert (await send(client, f"{path}8,8,64,64", **of(BOB))).json()["crop"]["left"] == 0  # the first one stands
+    assert (await send(client, f"{path}8,8,64,64", **of(ALICE))).json()["crop"]["left"] == 0  # the first one stands
 
 
 async def test_what_a_stranger_declares_with_a_hit_is_not_kept(client: httpx.AsyncClient) -> None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from unittest.mock import AsyncMock
 
 import pytest
 
 from copperplate.access.caller import Caller
+from copperplate.denials import TakenDown
 from copperplate.recipes.kinds import PROCESSED
 from copperplate.source_errors import SourceUnknown
 from tests.support.memory_services import MemoryServices, memory_services
@@ -60,3 +61,23 @@ async def test_what_cannot_name_a_picture_is_unknown_without_a_look(
         await sources.of_kept(name, Caller())
     with pytest.raises(SourceUnknown):
         await sources.parent_of(name, Caller())
+
+
+@pytest.mark.parametrize("moment", ["note_source", "keep_input"])
+async def test_no_copy_is_kept_of_a_picture_that_is_taken_down_meanwhile(
+    services: MemoryServices, monkeypatch: pytest.MonkeyPatch, moment: str
+) -> None:
+    """Before it is noted, and while its copy is being stored."""
+    source = await services.processing.sources.of_bytes(b"a holiday", Caller())
+    method = getattr(services.ledger, moment)
+
+    async def take_down_first(*args: Any, **kwargs: Any) -> Any:
+        await services.ledger.take_down(source.picture.digest)
+        return await method(*args, **kwargs)
+
+    monkeypatch.setattr(services.ledger, moment, take_down_first)
+    with pytest.raises(TakenDown):
+        await source.keep()
+    known = await services.ledger.find_source(source.picture.digest, owner=None)
+    assert known is not None
+    assert known.kept_input is None

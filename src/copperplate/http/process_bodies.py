@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from fastapi import Request
 
     from copperplate.processing.upload_budget import HeldPicture, Reading, UploadBudget
+    from copperplate.processing.upload_shares import Uploader
 
     class _Sink(Protocol):
         """What takes a body in pieces."""
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
 MAX_FILE_BYTES: Final = MAX_PICTURE_BYTES
 # Beside the seconds that any body has: a body that is slower is ended.
 MIN_BYTES_PER_SECOND: Final = 64 * 1024
+# A head alone keeps a place for no longer.
+FIRST_BYTE_SECONDS: Final = 3.0
 # Where larger files are sent.
 DIRECT_UPLOADS: Final = "/api/process/uploads"
 JSON: Final = "application/json"
@@ -63,11 +66,13 @@ def max_file_bytes(*, on_vercel: bool) -> int:
     return MAX_VERCEL_FILE_BYTES if on_vercel else MAX_FILE_BYTES
 
 
-async def read_request_body(request: Request, budget: UploadBudget, *, on_vercel: bool) -> RequestBody:
+async def read_request_body(
+    request: Request, budget: UploadBudget, uploader: Uploader, *, on_vercel: bool
+) -> RequestBody:
     """What the body of this request brings.
 
-    Raises `UnsupportedMediaType`, `BodyTooLarge`, `InvalidBody` for what is malformed, cut off or slow, and
-    `TooManyUploads`.
+    Raises `UnsupportedMediaType`, `BodyTooLarge`, `InvalidBody` for what is malformed, cut off or slow,
+    `TooManyUploads` and `TooManyUploadsOfCaller`.
     """
     content_type = request.headers.get("content-type", "")
     media_type = content_type.partition(";")[0].strip().lower()
@@ -82,19 +87,28 @@ async def read_request_body(request: Request, budget: UploadBudget, *, on_vercel
     if request.headers.get("content-encoding", "identity").lower() != "identity":
         raise UnsupportedMediaType("Send the body without Content-Encoding.")
     most = max_file_bytes(on_vercel=on_vercel)
-    async with budget.reading() as reading:
+    size_bytes = min(_announced_bytes(request, most), most)
+    async with budget.shares.place(uploader, size_bytes) as place, budget.reading() as reading:
         if is_form:
             form = MultipartForm(content_type, max_file_bytes=most)
             await _Body(request, reading, max_bytes=most + MAX_OTHER_BYTES, on_vercel=on_vercel).read_into(form)
             file, fields = form.finish()
             picture = await reading.finish(file)
+            await place.hold(picture)
             return RequestBody(file=picture, fields=fields, repeated=form.repeated, is_strict=False)
         # Its buffer becomes the value, without a copy.
         buffer = BytesIO()
         await _Body(request, reading, max_bytes=most, on_vercel=on_vercel).read_into(buffer)
         if not (file := buffer.getvalue()):
             raise InvalidBody("The body is empty: send the bytes of a picture.")
-        return RequestBody(file=await reading.finish(file))
+        picture = await reading.finish(file)
+        await place.hold(picture)
+        return RequestBody(file=picture)
+
+
+def _announced_bytes(request: Request, default: int) -> int:
+    text = request.headers.get("content-length", "")
+    return int(text) if text.isdecimal() else default
 
 
 class _Body:
@@ -105,15 +119,16 @@ class _Body:
         self._reading = reading
         self._max_bytes = max_bytes
         self._on_vercel = on_vercel
+        self._read_bytes = 0
 
     async def read_into(self, sink: _Sink) -> None:
         """Read it all. Nothing is read where Content-Length says that it is too large."""
-        announced = self._request.headers.get("content-length", "")
-        if announced.isdecimal():
-            self._require_size(int(announced))
+        self._require_size(_announced_bytes(self._request, 0))
         try:
             await self._read(sink)
         except TimeoutError:
+            if self._read_bytes == 0:
+                raise InvalidBody(f"The body did not begin within {FIRST_BYTE_SECONDS:.0f} seconds.") from None
             raise InvalidBody(
                 f"The body came too slowly: after {READ_SECONDS:.0f} seconds it may not fall below "
                 f"{MIN_BYTES_PER_SECOND:,} bytes a second."
@@ -122,17 +137,16 @@ class _Body:
             raise InvalidBody("The body was cut off.") from None
 
     async def _read(self, sink: _Sink) -> None:
-        read_bytes = 0
         began = asyncio.get_running_loop().time()
-        async with asyncio.timeout(READ_SECONDS) as limit:
+        async with asyncio.timeout(FIRST_BYTE_SECONDS) as limit:
             async for chunk in self._request.stream():
-                read_bytes += len(chunk)
-                self._require_size(read_bytes)
+                self._read_bytes += len(chunk)
+                self._require_size(self._read_bytes)
                 # That there is no room is no fault of who sends.
                 limit.reschedule(None)
                 began += await self._reading.add(len(chunk))
                 sink.write(chunk)
-                limit.reschedule(began + READ_SECONDS + read_bytes / MIN_BYTES_PER_SECOND)
+                limit.reschedule(began + READ_SECONDS + self._read_bytes / MIN_BYTES_PER_SECOND)
 
     def _require_size(self, size_bytes: int) -> None:
         if size_bytes > self._max_bytes:

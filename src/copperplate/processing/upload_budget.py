@@ -10,6 +10,7 @@ from weakref import WeakValueDictionary
 
 from copperplate.generation.digests import digest_of
 from copperplate.model import MAX_PICTURE_BYTES
+from copperplate.processing.upload_shares import PART, Shares
 from copperplate.source_errors import TooManyUploads
 
 if TYPE_CHECKING:
@@ -77,6 +78,7 @@ class UploadBudget:
     def __init__(self, *, max_read_at_once: int = MAX_READ_AT_ONCE, max_held_bytes: int = MAX_HELD_BYTES) -> None:
         self._max_read_at_once = max_read_at_once
         self.max_held_bytes = max_held_bytes
+        self.shares = Shares(max_places=max(1, max_read_at_once // PART), max_bytes=max_held_bytes // PART)
         self._readings: set[Reading] = set()
         self._pictures: WeakValueDictionary[str, HeldPicture] = WeakValueDictionary()
         # The one that may have the last quarter: pictures that are all half read would wait for each other.

@@ -19,6 +19,7 @@ from tests.contract.ledger.lineage import LineageContract, LineagePurgeContract,
 from tests.contract.ledger.maintenance import MaintenanceContract
 from tests.contract.ledger.misses import MissContract
 from tests.contract.ledger.negative_entries import NegativeEntryContract
+from tests.contract.ledger.parents import ParentContract
 from tests.contract.ledger.placeholders import PlaceholderContract
 from tests.contract.ledger.refusals import RefusalContract
 from tests.contract.ledger.renditions import RenditionContract
@@ -50,6 +51,7 @@ class ProcessingContract(
     SourceRetentionContract,
     LineageContract,
     LineageTakedownContract,
+    ParentContract,
     LineagePurgeContract,
 ):
     """What is made of pictures that somebody brings."""

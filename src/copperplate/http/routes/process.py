@@ -28,6 +28,7 @@ from copperplate.http.schemas.process_bodies import BODY, PARAMETERS
 from copperplate.http.schemas.statistics import MICRO
 from copperplate.http.spending_problems import REFUSALS
 from copperplate.model import Outcome, PictureFormat
+from copperplate.processing.upload_shares import Uploader
 from copperplate.recipes.kinds import PROCESSED
 from copperplate.source_errors import SourceUnknown
 from copperplate.source_pictures import Operation
@@ -93,7 +94,8 @@ async def process(operation: Operation, request: Request, services: ServicesDep)
     asked = _ProcessRequest(operation, request, services, caller, preferences)
     query = read_query(request.scope["query_string"], known)
     budget = services.processing.sources.budget
-    body = await read_request_body(request, budget, on_vercel=services.settings.on_vercel)
+    uploader = Uploader.of(caller, may_spend=services.processing.may_spend(caller))
+    body = await read_request_body(request, budget, uploader, on_vercel=services.settings.on_vercel)
     given = read_process_parameters(query, body, services.processing.models)
     answer = await asked.answer(body, given)
     for name, value in ignored_header(given.ignored):
