@@ -1,11 +1,12 @@
-// Opens a page in a real Chromium and does what it is told. Reads {browser, page, served, steps}, writes what was seen.
+// Opens pages in one real Chromium, each for a person of its own, and does what it is told: for each line
+// {browser, page, served, steps} one line with what was seen, or with the error.
 // `served` are files given to the browser in place of addresses it cannot reach: [{url, file, type}]; those without a file
 // do not answer.
 import { readFileSync } from "node:fs";
 import { basename } from "node:path";
+import { createInterface } from "node:readline";
 import { chromium } from "playwright-core";
 
-const { browser: executablePath, page: address, served, steps } = JSON.parse(readFileSync(0, "utf8"));
 const can = {
   fill: (page, label, text) => page.getByLabel(label).fill(text),
   check: (page, label) => page.getByLabel(label).check(),
@@ -93,22 +94,36 @@ const can = {
   title: (page) => page.title(),
 };
 const options = ["--disable-gpu", "--no-first-run", "--disable-background-networking"];
-// As root, which only containers are, Chromium has no sandbox.
-const browser = await chromium.launch({ executablePath, args: options, chromiumSandbox: process.getuid?.() !== 0 });
-try {
-  const page = await browser.newPage();
-  const errors = [];
-  page.on("pageerror", (error) => errors.push(String(error)));
-  page.on("console", (message) => message.type() === "error" && errors.push(message.text()));
-  for (const { url, file, type } of served) {
-    const headers = { "access-control-allow-origin": "*" };
-    const answer = { path: file, contentType: type, headers };
-    await page.route(url, (route) => (file ? route.fulfill(answer) : route.abort()));
+let browser;
+
+async function visit({ browser: executablePath, page: address, served, steps }) {
+  // As root, which only containers are, Chromium has no sandbox.
+  browser ??= await chromium.launch({ executablePath, args: options, chromiumSandbox: process.getuid?.() !== 0 });
+  const context = await browser.newContext();
+  try {
+    const page = await context.newPage();
+    const errors = [];
+    page.on("pageerror", (error) => errors.push(String(error)));
+    page.on("console", (message) => message.type() === "error" && errors.push(message.text()));
+    for (const { url, file, type } of served) {
+      const headers = { "access-control-allow-origin": "*" };
+      const answer = { path: file, contentType: type, headers };
+      await page.route(url, (route) => (file ? route.fulfill(answer) : route.abort()));
+    }
+    await page.goto(address);
+    const seen = [];
+    for (const [name, ...rest] of steps) seen.push((await can[name](page, ...rest)) ?? null);
+    return { seen, errors };
+  } finally {
+    await context.close();
   }
-  await page.goto(address);
-  const seen = [];
-  for (const [name, ...rest] of steps) seen.push((await can[name](page, ...rest)) ?? null);
-  console.log(JSON.stringify({ seen, errors }));
+}
+
+try {
+  for await (const line of createInterface({ input: process.stdin })) {
+    const told = await visit(JSON.parse(line)).catch((error) => ({ failed: error.stack }));
+    console.log(JSON.stringify(told));
+  }
 } finally {
-  await browser.close();
+  await browser?.close();
 }

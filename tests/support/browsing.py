@@ -30,11 +30,16 @@ LIBRARY = Path("@supabase/supabase-js/dist/umd/supabase.js")
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 
 
+# More than any visit takes.
+VISIT_SECONDS = 100.0
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Browser:
-    """The program."""
+    """One running program, which is somebody else's at each visit: nothing of a visit is left for the next."""
 
     program: str
+    driver: subprocess.Popen[str]
 
     def visit(self, address: str, *steps: tuple[str | int, ...], served: Served | None = None) -> dict[str, Any]:
         """What each step saw and what the page's console complained of; tests/node/browse.mjs names the steps.
@@ -46,18 +51,25 @@ class Browser:
             for url, answer in (served or {}).items()
         ]
         told = {"browser": self.program, "page": address, "served": files, "steps": steps}
-        script = npm.FOLDER / "browse.mjs"
-        done = subprocess.run(
-            ["node", script], input=json.dumps(told), capture_output=True, text=True, check=False, timeout=100
-        )
-        assert done.returncode == 0, done.stderr
-        seen: dict[str, Any] = json.loads(done.stdout)
+        assert self.driver.stdin is not None
+        assert self.driver.stdout is not None
+        too_late = threading.Timer(VISIT_SECONDS, self.driver.kill)
+        too_late.start()
+        try:
+            self.driver.stdin.write(json.dumps(told) + "\n")
+            self.driver.stdin.flush()
+            line = self.driver.stdout.readline()
+        finally:
+            too_late.cancel()
+        assert line, "the browser's driver ended"
+        seen: dict[str, Any] = json.loads(line)
+        assert "failed" not in seen, seen["failed"]
         return seen
 
 
 @pytest.fixture(scope="session")
-def browser() -> Browser:
-    """Chromium, where there is one."""
+def browser() -> Iterator[Browser]:
+    """Chromium, where there is one; launched at the first visit."""
     program = next(filter(None, map(shutil.which, NAMES)), None)
     if program is None:
         pytest.skip("no Chromium is installed (Debian: apt-get install chromium)")
@@ -65,7 +77,13 @@ def browser() -> Browser:
         check_installed()
     except npm.NotInstallable as error:
         pytest.skip(f"no driver for Chromium: {error}")
-    return Browser(program=program)
+    command = ["node", str(npm.FOLDER / "browse.mjs")]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as driver:
+        yield Browser(program=program, driver=driver)
+        assert driver.stdin is not None
+        # Its end lets Chromium go.
+        driver.stdin.close()
+        driver.wait(timeout=30)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,7 +121,8 @@ def serving_files(folder: Path) -> Iterator[Site]:
             """Say nothing."""
 
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(folder))) as files:
-        threading.Thread(target=files.serve_forever, daemon=True).start()
+        # A stop is noticed within that many seconds.
+        threading.Thread(target=files.serve_forever, args=(0.02,), daemon=True).start()
         yield Site(folder=folder, url=f"http://127.0.0.1:{files.server_address[1]}")
         files.shutdown()
 

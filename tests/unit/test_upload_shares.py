@@ -84,6 +84,7 @@ async def test_a_body_that_does_not_begin_is_ended_before_one_that_is_slow(
     services: MemoryServices, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(process_bodies, "FIRST_BYTE_SECONDS", 0.5)
+    monkeypatch.setattr(process_bodies, "READ_SECONDS", 60.0)
 
     async def late() -> AsyncIterator[bytes]:
         yield PICTURE[:4]
@@ -91,7 +92,8 @@ async def test_a_body_that_does_not_begin_is_ended_before_one_that_is_slow(
         yield PICTURE[4:]
 
     async with client_at(services, OTHER) as client:
-        silent = await client.post(UP, content=nothing(), headers=PNG)
+        async with asyncio.timeout(30):
+            silent = await client.post(UP, content=nothing(), headers=PNG)
         assert is_problem(silent, 400, "invalid_body")
         assert "did not begin" in silent.json()["detail"]
         assert (await client.post(UP, content=late(), headers={**PNG, **of(ALICE)})).status_code == 200
