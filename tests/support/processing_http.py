@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from uuid import UUID
 
 import httpx
+import pytest
 
 from copperplate.adapters.supabase.users import LOCAL_ISSUER
 from copperplate.adapters.system_clock import SystemClock
@@ -47,6 +48,21 @@ def client_of(services: MemoryServices) -> httpx.AsyncClient:
     """Of an application over these services."""
     transport = httpx.ASGITransport(create_app(services=services))
     return httpx.AsyncClient(transport=transport, base_url="http://pictures.test")
+
+
+@pytest.fixture
+async def services() -> AsyncIterator[MemoryServices]:
+    """Services over memory where people sign in."""
+    made = memory_services(environ={"SUPABASE_JWT_SECRET": SECRET})
+    yield made
+    await made.request_meter.close()
+
+
+@pytest.fixture
+async def client(services: MemoryServices) -> AsyncIterator[httpx.AsyncClient]:
+    """A client of the application over the `services` of the test."""
+    async with client_of(services) as client:
+        yield client
 
 
 class Gated(NamedTuple):

@@ -15,32 +15,20 @@ from tests.support.processing_http import (
     HASH,
     PICTURE,
     PNG,
-    SECRET,
     UP,
     WANT_PICTURE,
+    client,
     client_of,
     is_problem,
     send,
     send_form,
+    services,
 )
 
+__all__ = ["client", "services"]
+
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
     import httpx
-
-
-@pytest.fixture
-async def services() -> AsyncIterator[MemoryServices]:
-    made = memory_services(environ={"SUPABASE_JWT_SECRET": SECRET})
-    yield made
-    await made.request_meter.close()
-
-
-@pytest.fixture
-async def client(services: MemoryServices) -> AsyncIterator[httpx.AsyncClient]:
-    async with client_of(services) as client:
-        yield client
 
 
 async def test_a_file_is_processed_and_the_answer_says_where_the_result_is(

@@ -10,38 +10,26 @@ import pytest
 from copperplate.model import Size
 from copperplate.processing.fetches import Fetches
 from copperplate.source_pictures import Parent, SourcePicture
-from tests.support.memory_services import MemoryServices, memory_services
 from tests.support.processing_http import (
     ALICE,
     BOB,
     CUT,
     HASH,
     PICTURE,
-    SECRET,
     UP,
-    client_of,
+    client,
     is_problem,
     of,
     send,
+    services,
 )
 
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+__all__ = ["client", "services"]
 
+if TYPE_CHECKING:
     import httpx
 
-
-@pytest.fixture
-async def services() -> AsyncIterator[MemoryServices]:
-    made = memory_services(environ={"SUPABASE_JWT_SECRET": SECRET})
-    yield made
-    await made.request_meter.close()
-
-
-@pytest.fixture
-async def client(services: MemoryServices) -> AsyncIterator[httpx.AsyncClient]:
-    async with client_of(services) as client:
-        yield client
+    from tests.support.memory_services import MemoryServices
 
 
 async def test_a_kept_picture_is_processed_by_its_key_and_is_the_parent(

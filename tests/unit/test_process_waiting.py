@@ -22,30 +22,21 @@ from tests.support.processing_http import (
     SECRET,
     UP,
     Gated,
+    client,
     client_of,
     gated_application,
     is_problem,
     of,
     send,
+    services,
 )
+
+__all__ = ["client", "services"]
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     import httpx
-
-
-@pytest.fixture
-async def services() -> AsyncIterator[MemoryServices]:
-    made = memory_services(environ={"SUPABASE_JWT_SECRET": SECRET})
-    yield made
-    await made.request_meter.close()
-
-
-@pytest.fixture
-async def client(services: MemoryServices) -> AsyncIterator[httpx.AsyncClient]:
-    async with client_of(services) as client:
-        yield client
 
 
 @pytest.fixture

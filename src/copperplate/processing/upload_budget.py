@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
@@ -10,7 +9,7 @@ from weakref import WeakValueDictionary
 
 from copperplate.generation.digests import digest_of
 from copperplate.model import MAX_PICTURE_BYTES
-from copperplate.processing.upload_shares import PART, Shares
+from copperplate.processing.upload_shares import PART, Shares, wait_until
 from copperplate.source_errors import TooManyUploads
 
 if TYPE_CHECKING:
@@ -21,9 +20,8 @@ if TYPE_CHECKING:
 MAX_READ_AT_ONCE: Final = 64
 # Of the largest, four.
 MAX_HELD_BYTES: Final = 4 * MAX_PICTURE_BYTES
-# So long a picture waits for a place and for room, and so often it looks.
+# So long a picture waits for a place and for room.
 ROOM_SECONDS: Final = 10.0
-LOOK_SECONDS: Final = 0.02
 _FULL: Final = "This server holds as many bytes of uploads as it may."
 _BUSY: Final = "This server reads as many uploads at once as it may."
 
@@ -124,11 +122,4 @@ class UploadBudget:
 
 
 async def _wait_until(condition: Callable[[], bool], refusal: str) -> float:
-    """Answers how many seconds that took. Nobody tells: room is made where the last one lets a picture go."""
-    loop = asyncio.get_running_loop()
-    began = loop.time()
-    while not condition():
-        if loop.time() - began >= ROOM_SECONDS:
-            raise TooManyUploads(refusal)
-        await asyncio.sleep(LOOK_SECONDS)
-    return loop.time() - began
+    return await wait_until(condition, within_seconds=ROOM_SECONDS, refusal=lambda: TooManyUploads(refusal))

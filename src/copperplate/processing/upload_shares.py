@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 
     from copperplate.access.caller import Caller
+    from copperplate.errors import CopperplateError
     from copperplate.processing.upload_budget import HeldPicture
 
 # The part of the places and of the bytes of a process that is one caller's.
@@ -67,7 +68,7 @@ class _Share:
     @contextmanager
     def wait(self, most: int) -> Iterator[None]:
         if self.waiting >= most * MAX_WAITING:
-            raise TooManyUploadsOfCaller(most, RETRY_SECONDS, _TOO_MANY)
+            raise _too_many(most)
         self.waiting += 1
         try:
             yield
@@ -98,7 +99,7 @@ class Place:
 
         Waits for room in the share. Raises `TooManyUploadsOfCaller` after half a minute.
         """
-        await _wait_until(
+        await _wait_in_share(
             lambda: all(share.has_room_for(picture, self._max_bytes) for share in self._shares), self._most
         )
         for share in self._shares:
@@ -122,7 +123,7 @@ class Shares:
             with ExitStack() as waiting:
                 for share in shares:
                     waiting.enter_context(share.wait(most))
-                await _wait_until(lambda: all(self._fits(share, most, size_bytes) for share in shares), most)
+                await _wait_in_share(lambda: all(self._fits(share, most, size_bytes) for share in shares), most)
                 taken = ExitStack()
                 for share in shares:
                     taken.enter_context(share.take(size_bytes))
@@ -138,10 +139,25 @@ class Shares:
         return share.places < most and share.expected_bytes + share.held_bytes + size_bytes <= self._max_bytes
 
 
-async def _wait_until(condition: Callable[[], bool], most: int) -> None:
+async def wait_until(
+    condition: Callable[[], bool], *, within_seconds: float, refusal: Callable[[], CopperplateError]
+) -> float:
+    """Look until it holds; answers how many seconds that took. Raises the refusal once the time is over.
+
+    Nothing signals it: room is made where the last holder lets a picture go.
+    """
     loop = asyncio.get_running_loop()
     began = loop.time()
     while not condition():
-        if loop.time() - began >= SHARE_SECONDS:
-            raise TooManyUploadsOfCaller(most, RETRY_SECONDS, _TOO_MANY)
+        if loop.time() - began >= within_seconds:
+            raise refusal()
         await asyncio.sleep(LOOK_SECONDS)
+    return loop.time() - began
+
+
+async def _wait_in_share(condition: Callable[[], bool], most: int) -> None:
+    await wait_until(condition, within_seconds=SHARE_SECONDS, refusal=lambda: _too_many(most))
+
+
+def _too_many(most: int) -> TooManyUploadsOfCaller:
+    return TooManyUploadsOfCaller(most, RETRY_SECONDS, _TOO_MANY)
