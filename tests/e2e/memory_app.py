@@ -10,6 +10,7 @@ from copperplate.http.app import create_app
 from tests.e2e.memory_server import CRON_SECRET, JWT_SECRET
 from tests.support.coordinator_harness import ScriptedProvider
 from tests.support.memory_services import memory_services
+from tests.support.processing import ScriptedProcessor
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -28,10 +29,22 @@ class SometimesSlow(ScriptedProvider):
         return await super().submit(recipe, inputs)
 
 
+class Forgetful(ScriptedProcessor):
+    """Holds no picture once its result is made: the server counts what is held."""
+
+    async def submit(
+        self, recipe: Mapping[str, CanonicalValue], inputs: Sequence[InputPicture] = ()
+    ) -> Job | ProviderResult:
+        made = await super().submit(recipe, inputs)
+        self.inputs.clear()
+        return made
+
+
 SECRETS = {
     "CRON_SECRET": CRON_SECRET,
     "COPPERPLATE_METRICS_TOKEN": CRON_SECRET,
     "SUPABASE_JWT_SECRET": JWT_SECRET,
 }
 
-app = create_app(services=memory_services(provider=SometimesSlow(FakeClock(), is_billable=False), environ=SECRETS))
+provider = SometimesSlow(FakeClock(), is_billable=False)
+app = create_app(services=memory_services(provider=provider, processor=Forgetful(), environ=SECRETS))

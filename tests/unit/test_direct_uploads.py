@@ -30,7 +30,7 @@ from tests.support.tokens import SECRET, Tokens
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from copperplate.processing.upload_budget import HeldPicture
+    from copperplate.processing.held_pictures import HeldPicture
     from tests.support.memory_services import MemoryServices
 
 DAY_SECONDS: Final = 86_400

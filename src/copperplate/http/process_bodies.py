@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 
     from fastapi import Request
 
-    from copperplate.processing.upload_budget import HeldPicture, Reading, UploadBudget
+    from copperplate.processing.held_pictures import HeldPicture
+    from copperplate.processing.upload_budget import Reading, UploadBudget
     from copperplate.processing.upload_shares import Uploader
 
     class _Sink(Protocol):

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from copperplate.model import Entry, PictureRequest
     from copperplate.ports import Cleaner, Clock, CreditLedger, KeptPictures, Ledger, ObjectStore, SourcePictures
     from copperplate.ports.sources import PictureSource
-    from copperplate.processing.upload_budget import HeldPicture
+    from copperplate.processing.held_pictures import HeldPicture
     from copperplate.source_pictures import Crop, KnownSource, LineageNode
 
     class SourceLedger(Ledger, CreditLedger, KeptPictures, SourcePictures, Protocol):

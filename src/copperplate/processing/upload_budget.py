@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import contextlib
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 from weakref import WeakValueDictionary
 
 from copperplate.generation.digests import digest_of
 from copperplate.model import MAX_PICTURE_BYTES
+from copperplate.processing.held_pictures import HeldPicture
 from copperplate.processing.upload_shares import PART, Shares, wait_until
 from copperplate.source_errors import TooManyUploads
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
-
-    from copperplate.model import CleanPicture
 
 MAX_READ_AT_ONCE: Final = 64
 # Of the largest, four.
@@ -24,28 +22,6 @@ MAX_HELD_BYTES: Final = 4 * MAX_PICTURE_BYTES
 ROOM_SECONDS: Final = 10.0
 _FULL: Final = "This server holds as many bytes of uploads as it may."
 _BUSY: Final = "This server reads as many uploads at once as it may."
-
-
-@dataclass(slots=True, weakref_slot=True, kw_only=True, eq=False)
-class HeldPicture:
-    """A picture in memory, shared by all who bring it: as it came, and once it was cleaned, its clean copy instead.
-
-    It is counted as long as anybody refers to it: a request, or whoever makes a result of it.
-    """
-
-    digest: str
-    size_bytes: int
-    body: bytes | None = field(repr=False)
-    clean: CleanPicture | None = field(default=None, repr=False)
-
-    @property
-    def held_bytes(self) -> int:
-        """What is in memory of it."""
-        return (0 if self.body is None else len(self.body)) + (0 if self.clean is None else len(self.clean.body))
-
-    def keep_clean(self, clean: CleanPicture) -> None:
-        """Hold its clean copy, and no more what it was made from."""
-        self.clean, self.body = clean, None
 
 
 class Reading:

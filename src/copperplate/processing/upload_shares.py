@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from copperplate.access.caller import Caller
     from copperplate.errors import CopperplateError
-    from copperplate.processing.upload_budget import HeldPicture
+    from copperplate.processing.held_pictures import HeldPicture
 
 # The part of the places and of the bytes of a process that is one caller's.
 PART: Final = 4
@@ -58,8 +58,10 @@ class _Share:
         return sum(picture.size_bytes for picture in self.pictures)
 
     def has_room_for(self, picture: HeldPicture, max_bytes: int) -> bool:
-        is_first = not self.pictures or picture in self.pictures
-        return is_first or self.held_bytes + picture.size_bytes <= max_bytes
+        """Whether it fits, or less than half of the share is taken: then one more of any size is let in."""
+        held_bytes = self.held_bytes
+        is_held = picture in self.pictures
+        return is_held or held_bytes * 2 < max_bytes or held_bytes + picture.size_bytes <= max_bytes
 
     @property
     def is_empty(self) -> bool:
