@@ -86,7 +86,8 @@ def file(tmp_path: Path, request: pytest.FixtureRequest) -> Path:
     """A red square on blue, another picture for every test."""
     picture = Image.new("RGB", SIZE, BLUE)
     ImageDraw.Draw(picture).rectangle((90, 50, 150, 110), RED)
-    picture.putpixel((120, 80), (hash(request.node.name) % 256, 1, 2))
+    red, green, blue = hashlib.sha256(request.node.name.encode()).digest()[:3]
+    picture.putpixel((120, 80), (red, green, blue))
     target = tmp_path / "mountains.png"
     picture.save(target)
     return target
