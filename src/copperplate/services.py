@@ -12,6 +12,7 @@ from copperplate.ports import (
     ApiKeys,
     Budgets,
     CreditLedger,
+    Feed,
     KeptPictures,
     Ledger,
     Maintenance,
@@ -40,12 +41,23 @@ if TYPE_CHECKING:
     from copperplate.serving.watches import Watches
     from copperplate.settings import Settings
     from copperplate.single_flight import Call
+    from copperplate.tiers.tiers import Tiers
     from copperplate.work.promises import Promises
     from copperplate.work.step import WorkStep
 
 
 class WholeLedger(
-    Ledger, Statistics, Maintenance, CreditLedger, ApiKeys, Budgets, KeptPictures, SourcePictures, Wishes, Protocol
+    Ledger,
+    Statistics,
+    Maintenance,
+    CreditLedger,
+    ApiKeys,
+    Budgets,
+    KeptPictures,
+    SourcePictures,
+    Wishes,
+    Feed,
+    Protocol,
 ):
     """Every port of the ledger."""
 
@@ -62,6 +74,7 @@ class Services:
     stores: Mapping[str, ObjectStore]
     images: Images
     renditions: Renditions
+    tiers: Tiers
     placeholders: DrawnPlaceholders
     promises: Promises
     work: WorkStep

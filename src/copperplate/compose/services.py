@@ -15,6 +15,7 @@ from copperplate.compose.backends import open_backend
 from copperplate.compose.identity import make_verifier
 from copperplate.compose.installed import check_installed
 from copperplate.compose.providers import make_provider, processing_models, processing_prices
+from copperplate.compose.tiers import make_tiers
 from copperplate.generation.coordinator import Coordinator
 from copperplate.generation.kinds import Kind
 from copperplate.generation.timings import Timings
@@ -103,6 +104,7 @@ async def _running(settings: Settings, ledger: SqlLedger, stores: Stores) -> Asy
         if web is not None:
             stack.push_async_callback(web.close)
         stack.push_async_callback(services.request_meter.close)
+        stack.push_async_callback(services.tiers.close)
         stack.push_async_callback(services.verifier.close)
         for kind in services.kinds.values():
             stack.push_async_callback(kind.provider.close)
@@ -149,6 +151,7 @@ def assemble(  # noqa: PLR0913 - each adapter once
         ahead=settings.render_ahead,
     )
     providers = {name: kind.provider for name, kind in kinds.items()}
+    tiers = make_tiers(settings, ledger, clock)
     gate = Gate(settings=settings, kinds=kinds, clock=clock)
     sources = Sources(ledger=ledger, cleaner=cleaner, stores=stores, clock=clock, web=web)
     work = WorkStep(
@@ -171,7 +174,10 @@ def assemble(  # noqa: PLR0913 - each adapter once
         kinds=kinds,
         stores=stores,
         images=images,
-        renditions=Renditions(coordinator=coordinator, ledger=ledger, kinds=kinds, images=images, clock=clock),
+        renditions=Renditions(
+            coordinator=coordinator, ledger=ledger, kinds=kinds, images=images, clock=clock, tiers=tiers
+        ),
+        tiers=tiers,
         placeholders=DrawnPlaceholders(images),
         promises=promises,
         work=work,

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
     from copperplate.budgets import Charge, Spending
     from copperplate.errors import CopperplateError
+    from copperplate.feed import Tier
     from copperplate.generation.verified import Verified
     from copperplate.model import Entry, PictureRequest
 
@@ -60,7 +61,7 @@ class LookupResult:
     A rendition that was made together with its original carries that `original`, and the renditions made `beside` it,
     for callers that joined the flight and asked for another rendition.
     One that is answered before it is kept carries what waits for that: `keeping` answers the entry that stands then, or
-    None where the generation keeps as many renditions as it may.
+    None where the generation keeps as many renditions as it may. `tier` is the one that had it; None: the ledger.
     """
 
     entry: Entry
@@ -69,6 +70,7 @@ class LookupResult:
     original: LookupResult | None = None
     beside: tuple[LookupResult, ...] = ()
     keeping: asyncio.Task[Entry | None] | None = field(default=None, repr=False, compare=False)
+    tier: Tier | None = None
 
     def coalesced(self) -> LookupResult:
         """The same for a caller who joined the flight: the picture was generated for another."""

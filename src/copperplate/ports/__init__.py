@@ -4,6 +4,7 @@ from copperplate.ports.access import ApiKeys
 from copperplate.ports.accounts import CreditLedger, Verifier
 from copperplate.ports.budgets import Budgets
 from copperplate.ports.clock import Clock
+from copperplate.ports.feed import Feed
 from copperplate.ports.kept_pictures import KeptPictures
 from copperplate.ports.ledger import Ledger, Sweeper
 from copperplate.ports.maintenance import Maintenance
@@ -21,6 +22,7 @@ __all__ = [
     "Cleaner",
     "Clock",
     "CreditLedger",
+    "Feed",
     "Images",
     "KeptPictures",
     "Ledger",

@@ -23,6 +23,7 @@ from copperplate.recipes.objects import original_key
 from copperplate.serving.rendition_maker import RenditionMaker
 from copperplate.serving.renewals import Renewals
 from copperplate.single_flight import SingleFlight
+from copperplate.tiers.tiers import Tiers
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
@@ -54,17 +55,21 @@ class Renditions:
         kinds: Mapping[str, Kind],
         images: Images,
         clock: Clock,
+        tiers: Tiers | None = None,
     ) -> None:
         self._coordinator = coordinator
         self._ledger = ledger
         self._kinds = kinds
         self._clock = clock
+        self._tiers = tiers or Tiers(None, clock)
         self._maker = RenditionMaker(ledger=ledger, images=images, clock=clock)
         self._reads: SingleFlight[bytes] = SingleFlight()
         self._renewals = Renewals(clock)
 
     async def find(self, request: PictureRequest, options: LookupOptions) -> LookupResult:
         """The entry of the rendition requested, made if there is none; raises what `Coordinator.find` raises."""
+        if (copy := await self._find_copy(request)) is not None:
+            return copy
         return await self._persist(lambda: self._find(request, options))
 
     async def read(
@@ -80,6 +85,7 @@ class Renditions:
         Without them only where there are more than `at_most_bytes` and the store has a public address for them.
         What `find` answered a moment ago is not looked up again, unless its object turns out to be gone.
         """
+        found = found or await self._find_copy(request)
         if found is not None:
             with contextlib.suppress(ObjectMissing):
                 return await self._read(request, found, at_most_bytes)
@@ -122,10 +128,18 @@ class Renditions:
             return await self._maker.make(request, found, store=self._store(request), load=load)
         return found if self._maker.is_current(found.entry) else await self._renew(request, found)
 
+    async def _find_copy(self, request: PictureRequest) -> LookupResult | None:
+        """The rendition in a tier; None where there is none, or an older encoder made it."""
+        copy = await self._tiers.find(request)
+        return copy if copy is not None and self._maker.is_current(copy.entry) else None
+
     async def _find_and_read(
         self, request: PictureRequest, options: LookupOptions, at_most_bytes: int | None
     ) -> LookupResult:
-        return await self._read(request, await self._find(request, options), at_most_bytes)
+        fill = self._tiers.begin_fill()
+        read = await self._read(request, await self._find(request, options), at_most_bytes)
+        await self._tiers.keep(request, read, fill)
+        return read
 
     async def _read(self, request: PictureRequest, found: LookupResult, at_most_bytes: int | None) -> LookupResult:
         entry, store = found.entry, self._store(request)
@@ -133,7 +147,7 @@ class Renditions:
             return replace(await self._require_address(request, found), body=None)
         if found.body is not None:
             return found
-        return LookupResult(entry=entry, outcome=found.outcome, body=await self._fetch(request, entry))
+        return replace(found, body=await self._fetch(request, entry))
 
     async def _require_address(self, request: PictureRequest, found: LookupResult) -> LookupResult:
         """The same, once its object is known to exist, for an answer that is only its address.
@@ -176,6 +190,7 @@ class Renditions:
         try:
             return await self._verified(request, entry)
         except ObjectMissing:
+            await self._tiers.drop(entry)
             await self._ledger.report_missing(entry)
             raise
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 from copperplate.errors import Misconfigured
 from copperplate.settings import formats
 from copperplate.settings.fields import default_of, read_fields, setting
-from copperplate.settings.processing import ProcessingSettings
+from copperplate.settings.tiers import TierSettings
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -29,7 +29,7 @@ TOO_SLOW: Final = "COPPERPLATE_HEARTBEAT_SECONDS must be at most a quarter of CO
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class Settings(ProcessingSettings):
+class Settings(TierSettings):
     """Everything that can be set, by environment variable. Read once, in `compose`."""
 
     database_url: str | None = setting(
@@ -151,19 +151,6 @@ class Settings(ProcessingSettings):
     )
     data_dir: Path = setting(
         "COPPERPLATE_DATA_DIR", Path, ".copperplate", "Folder of the local database and of locally stored pictures."
-    )
-    disk_cache_dir: Path | None = setting(
-        "COPPERPLATE_DISK_CACHE_DIR",
-        Path,
-        None,
-        "Where a folder is made in which pictures read from the store are kept, for servers far from it. "
-        "On Vercel the temporary folder.",
-    )
-    disk_cache_bytes: int = setting(
-        "COPPERPLATE_DISK_CACHE_MB",
-        formats.megabytes,
-        "256",
-        "Megabytes that this folder may grow to; 0 keeps nothing. A Vercel function has 500 in all.",
     )
     wait: timedelta = setting(
         "COPPERPLATE_WAIT_SECONDS",

@@ -10,6 +10,7 @@ from copperplate.adapters.ledger.api_keys import ApiKeyCalls
 from copperplate.adapters.ledger.budget_rows import spending_row, submit_result_of
 from copperplate.adapters.ledger.budgets import BudgetCalls
 from copperplate.adapters.ledger.credits import CreditCalls
+from copperplate.adapters.ledger.feed import FeedCalls
 from copperplate.adapters.ledger.kept_pictures import KeptPictureCalls
 from copperplate.adapters.ledger.maintenance import MaintenanceCalls
 from copperplate.adapters.ledger.rows import acquire_result_of, charge_row, entry_of, peek_result_of, upload_row
@@ -43,6 +44,7 @@ class SqlLedger(
     KeptPictureCalls,
     SourcePictureCalls,
     WishCalls,
+    FeedCalls,
 ):
     """Every port of the ledger over one transport, which it opens and closes."""
 

@@ -126,6 +126,8 @@ class MemoryEntries(MemoryTables):
             if gone.entry.is_original:
                 self._give_back_all([gone.entry.generation_key])
             self._discard_path(KINDS[gone.kind].bucket, gone.entry.path)
+            self._declare_wrong(gone.entry.generation_key)
+        self._next_transaction += 1
         return size_bytes
 
     def _forget(self, key: str) -> None:

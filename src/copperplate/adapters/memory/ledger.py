@@ -11,6 +11,7 @@ from copperplate.adapters.memory.api_keys import MemoryApiKeys
 from copperplate.adapters.memory.batches import MemoryBatches
 from copperplate.adapters.memory.budget_operations import MemoryBudgetOperations
 from copperplate.adapters.memory.credits import DAY_SECONDS, Submit
+from copperplate.adapters.memory.feed import MemoryFeed
 from copperplate.adapters.memory.kept_pictures import MemoryKeptPictures
 from copperplate.adapters.memory.lineage import digest_of_source
 from copperplate.adapters.memory.maintenance import MemoryMaintenance
@@ -45,6 +46,7 @@ class MemoryLedger(
     MemoryTakedowns,
     MemoryKeptPictures,
     MemoryBatches,
+    MemoryFeed,
 ):
     """Every port of the ledger over dictionaries. Each method runs without yielding, so it is atomic."""
 

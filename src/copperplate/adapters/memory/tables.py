@@ -13,6 +13,7 @@ from copperplate.adapters.memory.budgets import MemoryBudgets
 from copperplate.adapters.memory.credits import DAY_SECONDS
 from copperplate.adapters.notifier import Notifier
 from copperplate.failure_classes import FailureClass
+from copperplate.feed import Invalidation
 from copperplate.ledger_answers import Gone, Hit, Lead, Miss, Negative, Wait
 from copperplate.model import Phase
 from copperplate.recipes.kinds import KINDS
@@ -219,6 +220,8 @@ class MemoryTables(MemoryBudgets):
         self._breakers: dict[str, BreakerRow] = {}
         self._uses: list[RequestCount] = []
         self._batches: set[UUID] = set()
+        self._invalidations: list[Invalidation] = []
+        self._next_transaction = 1
         self._audits: dict[str, tuple[str, float]] = {}
         self._fences = itertools.count(1)
         self._ids = itertools.count(1)
@@ -307,6 +310,10 @@ class MemoryTables(MemoryBudgets):
     def _discard_refused(self, key: str, path: str) -> None:
         # In SQL the object of an unknown key is noted in every bucket; paths are noted once here.
         self._discard_path(KINDS[self._kinds.get(key, next(iter(KINDS)))].bucket, path)
+
+    def _declare_wrong(self, generation_key: str) -> None:
+        """Tell the feed that copies of this generation are wrong."""
+        self._invalidations.append(Invalidation(transaction=self._next_transaction, generation_key=generation_key))
 
     def _discard_path(self, bucket: str, path: str) -> None:
         self._discarded.setdefault(path, DiscardedRow(next(self._ids), bucket, self._clock.monotonic()))

@@ -1,0 +1,57 @@
+"""Tiers: copies of kept pictures, nearer than the ledger and the store."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from copperplate.feed import Cursor, Tier
+    from copperplate.model import Entry, PictureRequest
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Copy:
+    """A copy of an entry and, where its tier keeps bytes, of them, verified against the entry's digest.
+
+    It is right as far as `cursor` of `database` goes: an invalidation that the cursor does not include makes it wrong.
+    """
+
+    entry: Entry
+    cursor: Cursor
+    database: str
+    body: bytes | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TierFigures:
+    """What one process knows of a tier: entries, their bytes, and the age of the oldest in seconds (None: unknown)."""
+
+    tier: Tier
+    entries: int
+    bytes: int
+    oldest_seconds: float | None
+
+
+class CopyTier(Protocol):
+    """A tier on disk or in Redis, bounded, shared by processes. Nothing here raises or takes long: it answers None.
+
+    A copy that it finds is what was kept, byte for byte; whether it is still right is the caller's to judge.
+    """
+
+    tier: Tier
+
+    async def find(self, key: str, database: str) -> Copy | None:
+        """The copy of the rendition with that key, kept for this database."""
+
+    async def keep(self, copy: Copy, request: PictureRequest) -> None:
+        """Keep a copy of what `request` asked for, in place of an older one."""
+
+    async def drop(self, key: str) -> None:
+        """Forget the copy of that rendition."""
+
+    async def figures(self) -> TierFigures | None:
+        """What is in it; None where it cannot say."""
+
+    async def close(self) -> None:
+        """Let go of files and connections."""

@@ -1,0 +1,52 @@
+"""The settings of tiers: copies of pictures nearer than the ledger and the store."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from copperplate.settings import formats
+from copperplate.settings.fields import setting
+from copperplate.settings.processing import ProcessingSettings
+
+if TYPE_CHECKING:
+    from datetime import timedelta
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TierSettings(ProcessingSettings):
+    """What is kept in memory, on disk and in Redis, and for how long while the database does not answer."""
+
+    memory_pictures: int = setting(
+        "COPPERPLATE_MEMORY_PICTURES",
+        formats.number,
+        "50",
+        "Pictures that each process keeps in memory, each size and format for itself; 0 keeps none.",
+    )
+    memory_bytes: int = setting(
+        "COPPERPLATE_MEMORY_MB", formats.megabytes, "64", "Megabytes that these may take in each process; 0 keeps none."
+    )
+    memory_age: timedelta = setting(
+        "COPPERPLATE_MEMORY_SECONDS", formats.positive_seconds, "3600", "How long a picture stays in memory."
+    )
+    stale: timedelta = setting(
+        "COPPERPLATE_STALE_SECONDS",
+        formats.seconds,
+        "3600",
+        "How long pictures in memory, on disk and in Redis are served while the database does not answer; 0 not at "
+        "all. What is purged meanwhile is served for as long.",
+    )
+    disk_cache_dir: Path | None = setting(
+        "COPPERPLATE_DISK_CACHE_DIR",
+        Path,
+        None,
+        "Where a folder is made in which pictures read from the store are kept, for servers far from it. "
+        "On Vercel the temporary folder.",
+    )
+    disk_cache_bytes: int = setting(
+        "COPPERPLATE_DISK_CACHE_MB",
+        formats.megabytes,
+        "256",
+        "Megabytes that this folder may grow to; 0 keeps nothing. A Vercel function has 500 in all.",
+    )

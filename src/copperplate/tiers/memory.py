@@ -1,0 +1,116 @@
+"""Pictures in memory: least recently used go first, and once it is full a picture enters when it is asked for again."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from typing import TYPE_CHECKING, Final
+
+from copperplate.feed import Tier
+from copperplate.ports.tiers import TierFigures
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from copperplate.ports import Clock
+    from copperplate.ports.tiers import Copy
+
+# What an entry costs beside its bytes.
+OVERHEAD_BYTES: Final = 2_000
+# Keys that were seen once, for each entry there is room for.
+SIGHTINGS: Final = 10
+
+
+class MemoryItem:
+    """A copy in memory. `edge` is for whoever sends it: headers that were made for it."""
+
+    __slots__ = ("copy", "edge", "kept_at")
+
+    def __init__(self, copy: Copy, kept_at: float) -> None:
+        self.copy = copy
+        self.kept_at = kept_at
+        self.edge: object = None
+
+
+class MemoryTier:
+    """At most `max_pictures` and `max_bytes`, each for `max_age_seconds`. All of it runs without yielding."""
+
+    def __init__(self, clock: Clock, *, max_pictures: int, max_bytes: int, max_age_seconds: float) -> None:
+        self._clock = clock
+        self._max_pictures = max_pictures
+        self._max_bytes = max_bytes
+        self.max_age_seconds = max_age_seconds
+        self._items: OrderedDict[str, MemoryItem] = OrderedDict()
+        self._keys_of: dict[str, set[str]] = {}  # by generation
+        self._seen: OrderedDict[str, None] = OrderedDict()
+        self._bytes = 0
+
+    def find(self, key: str, *, is_stale: bool = False) -> MemoryItem | None:
+        """The copy of that rendition; one that is too old only where nothing newer can be had (`is_stale`)."""
+        item = self._items.get(key)
+        if item is None:
+            return None
+        if not is_stale and self._clock.monotonic() - item.kept_at > self.max_age_seconds:
+            self._remove(key)
+            return None
+        self._items.move_to_end(key)
+        return item
+
+    def keep(self, copy: Copy) -> bool:
+        """Keep a copy, if there is room or it was asked for before; answers whether it was kept."""
+        key, size = copy.entry.key, len(copy.body or b"") + OVERHEAD_BYTES
+        if size > self._max_bytes:
+            return False
+        if key in self._items:
+            self._remove(key)
+        elif self._is_full(size) and not self._was_seen(key):
+            return False
+        while self._items and self._is_full(size):
+            self._remove(next(iter(self._items)))
+        self._items[key] = MemoryItem(copy, self._clock.monotonic())
+        self._keys_of.setdefault(copy.entry.generation_key, set()).add(key)
+        self._bytes += size
+        return True
+
+    def drop_wrong(self, generation_key: str | None, is_right: Callable[[Copy], bool]) -> None:
+        """Forget the copies of a generation, or of all, that are not right."""
+        keys = self._items if generation_key is None else self._keys_of.get(generation_key, ())
+        for key in [key for key in keys if not is_right(self._items[key].copy)]:
+            self._remove(key)
+
+    def drop(self, key: str) -> None:
+        """Forget the copy of that rendition."""
+        if key in self._items:
+            self._remove(key)
+
+    def clear(self) -> None:
+        """Forget all of them."""
+        self._items.clear()
+        self._keys_of.clear()
+        self._bytes = 0
+
+    def figures(self) -> TierFigures:
+        """What is in it."""
+        now = self._clock.monotonic()
+        oldest = max((now - item.kept_at for item in self._items.values()), default=None)
+        return TierFigures(tier=Tier.MEMORY, entries=len(self._items), bytes=self._bytes, oldest_seconds=oldest)
+
+    def _is_full(self, more_bytes: int) -> bool:
+        return len(self._items) >= self._max_pictures or self._bytes + more_bytes > self._max_bytes
+
+    def _was_seen(self, key: str) -> bool:
+        """Whether this key came by lately; notes that it did."""
+        if key in self._seen:
+            del self._seen[key]
+            return True
+        self._seen[key] = None
+        if len(self._seen) > SIGHTINGS * self._max_pictures:
+            self._seen.popitem(last=False)
+        return False
+
+    def _remove(self, key: str) -> None:
+        copy = self._items.pop(key).copy
+        self._bytes -= len(copy.body or b"") + OVERHEAD_BYTES
+        keys = self._keys_of[copy.entry.generation_key]
+        keys.discard(key)
+        if not keys:
+            del self._keys_of[copy.entry.generation_key]
