@@ -4602,6 +4602,317 @@ referencing old table as removed
 for each statement execute function copperplate.note_generations_removed()$statement$
 ]);
 
+select pg_temp.apply_migration('20261120000405', 'create_invalidations', array[
+$statement$-- The feed of invalidations: which copies of pictures are wrong, wherever processes keep them. However an entry goes
+-- (cleanup, purge, takedown, a missing object, a person's DELETE, a cascade), its generation is named here.
+create table copperplate.invalidations (
+    -- The top-level transaction that declared them wrong: a snapshot tells whether its reader has seen it.
+    transaction xid8 not null default pg_current_xact_id(),
+    id bigint generated always as identity,
+    -- Null: of all generations.
+    generation_key text,
+    -- Null: in every tier.
+    tier text,
+    -- A reader asks for what is newer than a transaction.
+    constraint invalidations_pkey primary key (transaction, id),
+    constraint invalidations_tier_is_known check (tier in ('memory', 'disk', 'redis'))
+)$statement$,
+$statement$comment on table copperplate.invalidations is
+'Copies of pictures that were declared wrong in the last day or two.
+Row-level security is on without a policy: only service_role and the owner see rows.'$statement$,
+$statement$alter table copperplate.invalidations enable row level security$statement$,
+$statement$revoke all on table copperplate.invalidations from public, anon, authenticated, service_role$statement$,
+$statement$grant select, insert, delete on table copperplate.invalidations to service_role$statement$,
+$statement$-- What the feed knows of itself: one row.
+create table copperplate.feed_states (
+    is_only boolean not null default true,
+    -- Renewed after a restore, by raise_fences.
+    database_id uuid not null default gen_random_uuid(),
+    -- Invalidations by transactions that this snapshot includes may be forgotten.
+    forgotten pg_snapshot not null default '1:1:',
+    -- The snapshot of `marked_at`, which takes its place a day later.
+    marked pg_snapshot not null default pg_current_snapshot(),
+    marked_at timestamptz not null default copperplate.clock(),
+    constraint feed_states_pkey primary key (is_only),
+    constraint feed_states_one_row check (is_only)
+)$statement$,
+$statement$comment on table copperplate.feed_states is
+'One row: the id of this database, and how far invalidations may be forgotten.
+Row-level security is on without a policy: only service_role and the owner see rows.'$statement$,
+$statement$alter table copperplate.feed_states enable row level security$statement$,
+$statement$revoke all on table copperplate.feed_states from public, anon, authenticated, service_role$statement$,
+$statement$grant select, update on table copperplate.feed_states to service_role$statement$,
+$statement$insert into copperplate.feed_states (is_only) values (true)$statement$,
+$statement$create function copperplate.note_entries_wrong()
+returns trigger
+language plpgsql
+security invoker
+set search_path = ''
+as $$
+begin
+    insert into copperplate.invalidations (generation_key)
+    select distinct e.generation_key from removed as e;
+    return null;
+end;
+$$$statement$,
+$statement$comment on function copperplate.note_entries_wrong() is
+'Declares copies of removed entries wrong: one invalidation a generation and statement.'$statement$,
+$statement$revoke all on function copperplate.note_entries_wrong() from public, anon, authenticated$statement$,
+$statement$grant execute on function copperplate.note_entries_wrong() to service_role$statement$,
+$statement$create function copperplate.note_entry_replaced()
+returns trigger
+language plpgsql
+security invoker
+set search_path = ''
+as $$
+begin
+    insert into copperplate.invalidations (generation_key) values (old.generation_key);
+    return null;
+end;
+$$$statement$,
+$statement$comment on function copperplate.note_entry_replaced() is
+'Declares copies of an entry wrong that has another object now.'$statement$,
+$statement$revoke all on function copperplate.note_entry_replaced() from public, anon, authenticated$statement$,
+$statement$grant execute on function copperplate.note_entry_replaced() to service_role$statement$,
+$statement$create function copperplate.note_all_wrong()
+returns trigger
+language plpgsql
+security invoker
+set search_path = ''
+as $$
+begin
+    insert into copperplate.invalidations (generation_key) values (null);
+    return null;
+end;
+$$$statement$,
+$statement$comment on function copperplate.note_all_wrong() is 'Declares copies of all pictures wrong.'$statement$,
+$statement$revoke all on function copperplate.note_all_wrong() from public, anon, authenticated$statement$,
+$statement$grant execute on function copperplate.note_all_wrong() to service_role$statement$,
+$statement$create trigger cache_entries_wrong
+after delete on copperplate.cache_entries
+referencing old table as removed
+for each statement execute function copperplate.note_entries_wrong()$statement$,
+$statement$-- A row at a time: a trigger of some columns has no table of its rows, and one of all would see every hit that is
+-- counted. Entries are replaced one by one.
+create trigger cache_entries_replaced
+after update of bucket, path, digest on copperplate.cache_entries
+for each row
+when ((old.bucket, old.path, old.digest) is distinct from (new.bucket, new.path, new.digest))
+execute function copperplate.note_entry_replaced()$statement$,
+$statement$create trigger cache_entries_truncated
+after truncate on copperplate.cache_entries
+for each statement execute function copperplate.note_all_wrong()$statement$,
+$statement$create function public.invalidate_tiers(p_tiers text[], p_generation_keys text[] default null)
+returns bigint
+language plpgsql
+volatile
+security invoker
+set search_path = ''
+as $$
+declare
+    v_noted bigint;
+begin
+    insert into copperplate.invalidations (generation_key, tier)
+    select distinct k.key, t.tier
+    from unnest(p_tiers) as t (tier)
+    cross join unnest(coalesce(p_generation_keys, array[null::text])) as k (key)
+    -- Without its name a tier would be every tier.
+    where t.tier is not null and (k.key is not null or p_generation_keys is null);
+    get diagnostics v_noted = row_count;
+    return v_noted;
+end;
+$$$statement$,
+$statement$comment on function public.invalidate_tiers(text[], text[]) is
+'Declare copies in these tiers (memory, disk, redis) wrong, of these generations or, where they are null, of all; the
+pictures stay. Answers how many invalidations that makes. Repeated, it declares them wrong once more.'$statement$,
+$statement$revoke all on function public.invalidate_tiers(text[], text[]) from public, anon, authenticated$statement$,
+$statement$grant execute on function public.invalidate_tiers(text[], text[]) to service_role$statement$,
+$statement$create function copperplate.forget_invalidations(p_limit integer)
+returns void
+language plpgsql
+volatile
+security invoker
+set search_path = ''
+as $$
+declare
+    v_state copperplate.feed_states;
+begin
+    -- One at a time; whoever finds another at it leaves it to that one.
+    select s.* into v_state from copperplate.feed_states as s for update skip locked;
+    if not found then
+        return;
+    end if;
+    if v_state.marked_at < copperplate.clock() - interval '1 day' then
+        -- One of the future was restored from another server: nothing of this one is in it.
+        update copperplate.feed_states as s
+        set
+            forgotten = case
+                when pg_snapshot_xmax(s.marked) <= pg_snapshot_xmax(pg_current_snapshot()) then s.marked else '1:1:'
+            end,
+            marked = pg_current_snapshot(),
+            marked_at = copperplate.clock()
+        where s.is_only
+        returning s.* into v_state;
+    end if;
+    delete from copperplate.invalidations as i
+    where (i.transaction, i.id) in (
+        select o.transaction, o.id
+        from copperplate.invalidations as o
+        where
+            o.transaction < pg_snapshot_xmax(v_state.forgotten)
+            and pg_visible_in_snapshot(o.transaction, v_state.forgotten)
+        order by o.transaction, o.id
+        limit p_limit
+    );
+end;
+$$$statement$,
+$statement$comment on function copperplate.forget_invalidations(integer) is
+'Forget invalidations that are a day old at least, p_limit at most. A cursor from before them is not continued.'$statement$,
+$statement$revoke all on function copperplate.forget_invalidations(integer) from public, anon, authenticated$statement$,
+$statement$grant execute on function copperplate.forget_invalidations(integer) to service_role$statement$
+]);
+
+select pg_temp.apply_migration('20261120000406', 'create_feed', array[
+$statement$-- How processes read the feed of invalidations. A cursor is a snapshot: which transactions had ended when it was taken.
+create function copperplate.database_id()
+returns text
+language plpgsql
+stable
+security invoker
+set search_path = ''
+as $$
+declare
+    -- A dump that is restored makes the table anew, on the same server too.
+    v_parts text := concat_ws(
+        ' ', (select s.database_id from copperplate.feed_states as s),
+        (select d.oid from pg_database as d where d.datname = current_database()),
+        'copperplate.invalidations'::regclass::oid
+    );
+begin
+    -- Every recovery from an archive and every promotion begins a timeline.
+    if has_function_privilege('pg_walfile_name(pg_lsn)', 'execute')
+    and has_function_privilege('pg_current_wal_lsn()', 'execute') then
+        v_parts := v_parts || ' ' || left(pg_walfile_name(pg_current_wal_lsn()), 8);
+    end if;
+    if has_function_privilege('pg_control_system()', 'execute') then
+        v_parts := v_parts || ' ' || (select c.system_identifier from pg_control_system() as c);
+    end if;
+    return left(encode(sha256(convert_to(v_parts, 'UTF8')), 'hex'), 32);
+end;
+$$$statement$,
+$statement$comment on function copperplate.database_id() is
+'The id of this database, 32 hexadecimal digits: another one after a restore, a promotion, or raise_fences.'$statement$,
+$statement$revoke all on function copperplate.database_id() from public, anon, authenticated$statement$,
+$statement$grant execute on function copperplate.database_id() to service_role$statement$,
+$statement$create function copperplate.covers(p_snapshot pg_snapshot, p_other pg_snapshot)
+returns boolean
+language sql
+immutable
+security invoker
+set search_path = ''
+as $$
+    select
+        pg_snapshot_xmax(p_snapshot) >= pg_snapshot_xmax(p_other)
+        and not exists (
+            select from pg_snapshot_xip(p_snapshot) as x (running) where pg_visible_in_snapshot(x.running, p_other)
+        );
+$$$statement$,
+$statement$comment on function copperplate.covers(pg_snapshot, pg_snapshot) is
+'Whether a snapshot includes every transaction that another one includes.'$statement$,
+$statement$revoke all on function copperplate.covers(pg_snapshot, pg_snapshot) from public, anon, authenticated$statement$,
+$statement$grant execute on function copperplate.covers(pg_snapshot, pg_snapshot) to service_role$statement$,
+$statement$create function copperplate.invalidations_since(p_since pg_snapshot, p_limit integer)
+returns jsonb
+language sql
+stable
+security invoker
+set search_path = ''
+as $$
+    select coalesce(jsonb_agg(jsonb_build_array(n.transaction::text::bigint, n.generation_key, n.tier)), '[]')
+    from (
+        select i.transaction, i.generation_key, i.tier
+        from copperplate.invalidations as i
+        where
+            i.transaction >= pg_snapshot_xmin(p_since)
+            -- What was restored from another server may be of its future.
+            and i.transaction < pg_snapshot_xmax(pg_current_snapshot())
+            and not pg_visible_in_snapshot(i.transaction, p_since)
+        order by i.transaction, i.id
+        limit p_limit
+    ) as n;
+$$$statement$,
+$statement$comment on function copperplate.invalidations_since(pg_snapshot, integer) is
+'Invalidations by transactions that a snapshot does not include, as [[transaction, generation_key, tier]]; p_limit at
+most.'$statement$,
+$statement$revoke all on function copperplate.invalidations_since(pg_snapshot, integer) from public, anon, authenticated$statement$,
+$statement$grant execute on function copperplate.invalidations_since(pg_snapshot, integer) to service_role$statement$,
+$statement$create function public.read_feed(p_since text default null, p_database text default null)
+returns jsonb
+language plpgsql
+-- All statements of a stable function see one snapshot: the cursor includes what was answered, and nothing else.
+stable
+security invoker
+set search_path = ''
+as $$
+declare
+    -- Above so many a reader does better to drop all that it has.
+    c_most constant integer := 10000;
+    -- What a reader without a cursor is told.
+    c_newest constant integer := 1000;
+    v_now pg_snapshot := pg_current_snapshot();
+    v_database text := copperplate.database_id();
+    v_since pg_snapshot := case when p_database = v_database then p_since::pg_snapshot end;
+    -- One of the future was restored from another server: nothing of this one is in it.
+    v_forgotten pg_snapshot := coalesce(
+        (
+            select case when copperplate.covers(v_now, s.forgotten) then s.forgotten else '1:1:' end
+            from copperplate.feed_states as s
+        ),
+        v_now
+    );
+    v_invalidations jsonb;
+    v_before xid8;
+begin
+    if copperplate.covers(v_now, v_since) and copperplate.covers(v_since, v_forgotten) then
+        v_invalidations := copperplate.invalidations_since(v_since, c_most + 1);
+    end if;
+    if v_invalidations is null or jsonb_array_length(v_invalidations) > c_most then
+        v_since := null;
+        -- Whole transactions: the first that does not fit, and all before it, are left out.
+        v_before := (
+            select i.transaction
+            from copperplate.invalidations as i
+            where i.transaction < pg_snapshot_xmax(v_now)
+            order by i.transaction desc, i.id desc
+            offset c_newest
+            limit 1
+        );
+        v_before := greatest(v_before, (pg_snapshot_xmax(v_forgotten)::text::bigint - 1)::text::xid8);
+        v_invalidations := copperplate.invalidations_since(
+            format('%1$s:%1$s:', v_before::text::bigint + 1)::pg_snapshot, c_newest
+        );
+    end if;
+    return jsonb_build_object(
+        'database', v_database,
+        'cursor', v_now::text,
+        'invalidations', v_invalidations,
+        'is_continued', v_since is not null,
+        'known_from', case when v_since is null then v_before::text::bigint + 1 else 0 end,
+        'has_cdn_purges', false
+    );
+end;
+$$$statement$,
+$statement$comment on function public.read_feed(text, text) is
+'The feed of invalidations: which copies of pictures are wrong. p_since and p_database are the cursor and the database
+that the last read answered. Answers database; cursor, a pg_snapshot; invalidations, [[transaction, generation_key or
+null for all, tier or null for every one]], those by transactions that p_since does not include; is_continued. Where that
+is false, because there was no such cursor, or it is of another database or too old, or there is too much, these are the
+newest, at most 1,000: all by transactions from known_from on. has_cdn_purges tells that copies in CDNs wait to be
+purged.'$statement$,
+$statement$revoke all on function public.read_feed(text, text) from public, anon, authenticated$statement$,
+$statement$grant execute on function public.read_feed(text, text) to service_role$statement$
+]);
+
 select pg_temp.apply_migration('20261120000450', 'create_breakers', array[
 $statement$-- The breaker: while a service refuses or fails, no process pays or waits to hear it again.
 
@@ -6841,6 +7152,7 @@ begin
         perform copperplate.fold_totals();
         perform copperplate.fold_money();
         perform copperplate.forget_old_batches(1000);
+        perform copperplate.forget_invalidations(1000);
     end if;
     return public.is_work_due();
 end;
@@ -7354,6 +7666,7 @@ begin
     if p_kind = 'processed' then
         v_forgotten := copperplate.forget_old_sources(v_cutoff, p_limit);
     end if;
+    perform copperplate.forget_invalidations(p_limit);
     if p_after is null then
         return v_answer;
     end if;
@@ -11190,6 +11503,13 @@ begin
     end if;
     if is_raised then
         perform setval('copperplate.fences', fences_go_on_after);
+        -- Copies of what the backup does not know are another database's from now on.
+        delete from copperplate.invalidations;
+        update copperplate.feed_states as s
+        set
+            database_id = gen_random_uuid(), forgotten = '1:1:', marked = pg_current_snapshot(),
+            marked_at = copperplate.clock()
+        where s.is_only;
     else
         fences_go_on_after := v_last;
     end if;

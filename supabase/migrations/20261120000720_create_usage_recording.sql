@@ -223,6 +223,7 @@ begin
         perform copperplate.fold_totals();
         perform copperplate.fold_money();
         perform copperplate.forget_old_batches(1000);
+        perform copperplate.forget_invalidations(1000);
     end if;
     return public.is_work_due();
 end;

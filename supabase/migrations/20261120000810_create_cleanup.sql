@@ -224,6 +224,7 @@ begin
     if p_kind = 'processed' then
         v_forgotten := copperplate.forget_old_sources(v_cutoff, p_limit);
     end if;
+    perform copperplate.forget_invalidations(p_limit);
     if p_after is null then
         return v_answer;
     end if;

@@ -52,6 +52,13 @@ begin
     end if;
     if is_raised then
         perform setval('copperplate.fences', fences_go_on_after);
+        -- Copies of what the backup does not know are another database's from now on.
+        delete from copperplate.invalidations;
+        update copperplate.feed_states as s
+        set
+            database_id = gen_random_uuid(), forgotten = '1:1:', marked = pg_current_snapshot(),
+            marked_at = copperplate.clock()
+        where s.is_only;
     else
         fences_go_on_after := v_last;
     end if;

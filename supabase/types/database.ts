@@ -619,6 +619,7 @@ export type Database = {
         };
         Returns: boolean;
       };
+      invalidate_tiers: { Args: { p_generation_keys?: string[]; p_tiers: string[] }; Returns: number };
       is_requested_by: { Args: { p_generation_key: string; p_user: string }; Returns: boolean };
       is_work_due: { Args: Record<PropertyKey, never>; Returns: boolean };
       keep_input: {
@@ -715,6 +716,7 @@ export type Database = {
         Returns: Json;
       };
       read_budgets: { Args: { p_budgets: Json }; Returns: Json };
+      read_feed: { Args: { p_database?: string; p_since?: string }; Returns: Json };
       record_rendition: {
         Args: { p_generation_key: string; p_original_path: string; p_upload: Json };
         Returns: unknown;

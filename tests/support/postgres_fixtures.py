@@ -183,11 +183,11 @@ def make_supabase_database(server: Cluster, name: str, *, expose_new_tables: boo
 
 
 def empty(url: str) -> None:
-    """Remove every row of a migrated database but the kinds; `url` is its superuser's."""
+    """Remove every row of a migrated database but the kinds and the feed's id; `url` is its superuser's."""
     with psycopg.connect(url, autocommit=True) as connection:
         tables = connection.execute(
             "select format('%I.%I', schemaname, tablename) from pg_tables where schemaname in ('public', 'copperplate')"
-            " and tablename <> 'kinds'"
+            " and tablename not in ('kinds', 'feed_states')"
         ).fetchall()
         # Neither triggers nor foreign keys are to notice. To truncate would write every file of every index anew.
         connection.execute("set session_replication_role = replica")
