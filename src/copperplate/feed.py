@@ -45,6 +45,17 @@ class Cursor:
         return f"{self.xmin}:{self.xmax}:{','.join(map(str, sorted(self.running)))}"
 
 
+@dataclass(frozen=True, slots=True)
+class Fill:
+    """How far a process had read the feed, and of which ledger, before it asked for what may be kept.
+
+    Of what it then found, an invalidation that `cursor` includes was seen by the ledger's answer. Others make it wrong.
+    """
+
+    cursor: Cursor
+    database: str
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Invalidation:
     """One row of the feed: copies that are older than its transaction are wrong.

@@ -23,6 +23,7 @@ class Fault(StrEnum):
     LATE = "late"  # the caller gave up; then it happened
     CUT_OFF = "cut off"  # the ledger cannot be reached for a while
     SLOW = "slow"
+    SLOW_ANSWER = "slow answer"  # it happened at once; in histories with tiers
 
 
 CRASHES = (Fault.CRASH_BEFORE, Fault.CRASH_IN_FLIGHT, Fault.CRASH_AFTER)

@@ -11,6 +11,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from copperplate.serving.renditions import Renditions
+from tests.simulation.copies import few_known
 from tests.simulation.faults import NAP_SECONDS
 from tests.simulation.world import PATIENCE, Process, World
 
@@ -39,15 +40,18 @@ class Report:
     debits: int
     budget_refusals: int
     takedowns: int
+    # Answers from copies.
+    hits: int
+    stale: int
 
 
 def play(seed: int) -> Report:
     """Play one history and check every promise."""
-    with _seeded(seed):
+    with _seeded(seed), few_known(seed):
         world = World(seed)
         _trouble(world)
         world.loop.run(TROUBLED_SECONDS)
-        world.faults.is_over = True
+        world.heal()
         world.loop.run(HEALING_SECONDS)
         _audit(world)
         world.loop.finish(list(world.processes))
@@ -63,6 +67,8 @@ def play(seed: int) -> Report:
         world.money.debits if world.money is not None else 0,
         world.budgets.refusals if world.budgets is not None else 0,
         world.takedowns.count if world.takedowns is not None else 0,
+        world.copies.hits if world.copies is not None else 0,
+        world.copies.stale if world.copies is not None else 0,
     )
 
 
@@ -77,6 +83,8 @@ def _trouble(world: World) -> None:
         world.begin(None, _cron(world))
     if world.takedowns is not None:
         world.begin(None, world.takedowns.play())
+    if world.copies is not None:
+        world.begin(None, world.copies.play())
 
 
 async def _server(world: World) -> None:
@@ -88,7 +96,7 @@ async def _server(world: World) -> None:
             if process.is_dead:
                 break
             world.begin(process, world.ask(process, serving, world.random.choice(world.picture_requests)))
-            await asyncio.sleep(world.random.choice((0.0, 0.1, 5.0, 25.0)))
+            await asyncio.sleep(world.draw_pause())
         await asyncio.sleep(5)
         if not process.is_dead:
             return

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 import random
-from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from copperplate.adapters.memory.clock import START
 from copperplate.adapters.memory.ledger import MemoryLedger
 from copperplate.adapters.memory.store import MemoryStore
 from copperplate.budgets import Refused, SubmitGranted
@@ -18,11 +15,14 @@ from copperplate.model import Job, ProviderResult, Size
 from tests.simulation.faults import Fault
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    import asyncio
+    from collections.abc import Collection, Iterable, Mapping, Sequence
     from contextlib import AbstractContextManager
+    from datetime import timedelta
     from uuid import UUID
 
     from copperplate.budgets import Charge, Spending, SubmitResult
+    from copperplate.feed import Cursor, FeedPage, Tier
     from copperplate.ledger_answers import AcquireResult, PeekResult
     from copperplate.model import (
         CanonicalValue,
@@ -44,44 +44,6 @@ if TYPE_CHECKING:
 
 BUCKET = "generated-images"
 GIVE_UP_SECONDS = 2.5
-
-
-class ProcessClock:
-    """A process's own clock: it starts anywhere, its wall clock may be an hour off, and it drifts a little."""
-
-    def __init__(self, world: World) -> None:
-        self._loop = world.loop
-        self._offset = world.random.uniform(-10_000, 10_000)
-        self._wrong = timedelta(seconds=world.random.choice((0, -3_600, 3_600)))
-        self._rate = world.random.choice((0.97, 1.0, 1.03))
-
-    def now(self) -> datetime:
-        return START + timedelta(seconds=self._loop.time()) + self._wrong
-
-    def monotonic(self) -> float:
-        return self._offset + self._loop.time() * self._rate
-
-    async def sleep(self, seconds: float) -> None:
-        await asyncio.sleep(seconds / self._rate)
-
-
-class WorldClock:
-    """The ledger's clock. Where there are budgets, its first day ends soon."""
-
-    def __init__(self, world: World) -> None:
-        self._world = world
-        self._loop = world.loop
-
-    def now(self) -> datetime:
-        budgets = self._world.budgets
-        began_at = START if budgets is None else START - timedelta(seconds=budgets.seconds_to_midnight)
-        return began_at + timedelta(seconds=self._loop.time())
-
-    def monotonic(self) -> float:
-        return self._loop.time()
-
-    async def sleep(self, seconds: float) -> None:
-        raise AssertionError("the ledger never sleeps")
 
 
 class WatchedLedger(MemoryLedger):
@@ -366,6 +328,20 @@ class ProcessLedger:
         # Every other watcher is never told: nothing correct may depend on a hint.
         return self._real.hints(key if self._world.random.random() < 0.5 else "nobody speaks of this")
 
+    async def read_feed(self, since: Cursor | None, database: str | None) -> FeedPage:
+        copies, asked_at = self._world.copies, self._world.loop.time()
+        assert copies is not None
+
+        async def act() -> FeedPage:
+            return copies.feed.read(since, database)
+
+        page: FeedPage = await self._call("read_feed", act)
+        self._process.read_at = max(self._process.read_at, asked_at)
+        return page
+
+    async def invalidate(self, tiers: Collection[Tier], generation_keys: Collection[str] | None) -> None:
+        raise AssertionError("nobody purges one tier here")
+
     async def sweep(self, limit: int) -> int:
         return int(await self._call("sweep", lambda: self._real.sweep(limit)))
 
@@ -416,10 +392,11 @@ class ProcessStore:
 
     bucket = BUCKET
 
-    def __init__(self, world: World, process: Process) -> None:
+    def __init__(self, world: World, process: Process, bucket: str = BUCKET) -> None:
         self._world = world
         self._process = process
         self._real = world.store
+        self.bucket = bucket
 
     async def _call(self, name: str, act: Any) -> Any:
         return await self._world.call(

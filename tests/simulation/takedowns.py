@@ -69,6 +69,8 @@ class Takedowns:
         self.count += 1
         if world.money is not None:
             world.money.check("take_down")
+        if world.copies is not None:
+            world.copies.check()
 
     def _lift(self, asked: PictureRequest) -> None:
         self._world.note("the owner lifts it")

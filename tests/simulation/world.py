@@ -15,22 +15,24 @@ from copperplate.generation.kinds import Kind
 from copperplate.generation.timings import Timings
 from copperplate.model import PictureFormat
 from copperplate.operations import cleanup
+from copperplate.recipes.kinds import PROCESSED
 from copperplate.serving.renditions import Renditions
 from copperplate.testing import GENERATE
+from copperplate.tiers.tiers import Tiers
 from tests.simulation.budgets import Budgets
+from tests.simulation.clocks import ProcessClock, WorldClock
+from tests.simulation.copies import PRIVATE_WANT, Copies
 from tests.simulation.faults import Fault, Faults
 from tests.simulation.loop import Freezable, SimulatedLoop, run_now
 from tests.simulation.money import Money, ask_as, make_asking
 from tests.simulation.oracle import Oracle
 from tests.simulation.ports import (
-    ProcessClock,
     ProcessLedger,
     ProcessStore,
     SimulatedProvider,
     Truth,
     WatchedLedger,
     WatchedStore,
-    WorldClock,
     is_lost,
     stores,
 )
@@ -44,6 +46,7 @@ if TYPE_CHECKING:
 
     from copperplate.accounts.user_requests import UserRequests
     from copperplate.model import PictureRequest
+    from copperplate.ports import ObjectStore
 
 TIMINGS = Timings(job_retention=timedelta(minutes=1))
 LEASE = TIMINGS.lease.total_seconds()
@@ -56,7 +59,7 @@ WANTS = [
 ]
 # Asked for where the provider fails and fails: enough of them to open the breaker.
 OUTAGE_WANTS = [picture_request(f"fox {number}") for number in range(12)]
-KEYS = {str(asked.recipe["prompt"]): asked.generation_key for asked in WANTS + OUTAGE_WANTS}
+KEYS = {str(asked.recipe["prompt"]): asked.generation_key for asked in [*WANTS, *OUTAGE_WANTS, PRIVATE_WANT]}
 
 
 @dataclass(eq=False)
@@ -67,6 +70,12 @@ class Process(Freezable):
     user_requests: UserRequests | None = None
     frozen_seconds: float = 0.0
     cut_off_until: float = -math.inf
+    tiers: Tiers | None = None
+    # Which of the clocks that its tiers go by stands still while it is frozen, and how far that one is behind.
+    standing_clock: str = ""
+    clock_lag: float = 0.0
+    # When the newest read of the feed that was answered had been asked.
+    read_at: float = -math.inf
 
     @property
     def is_dead(self) -> bool:
@@ -109,11 +118,20 @@ class World:
         if self.budgets is not None:
             self.faults.focus = self.budgets.draw_focus()
         self.takedowns = Takedowns(self) if self.seed % 16 == 11 or self.seed % 32 == 25 else None
+        self.copies = Copies(self) if self.seed % 16 == 3 or self.seed % 32 == 14 else None
+        if self.seed % 32 == 14:
+            self.takedowns = Takedowns(self)
+        if self.copies is not None:
+            self.faults.focus = self.copies.draw_focus()
+            self.faults.kinds = (*self.faults.kinds, Fault.SLOW_ANSWER)
+        self.healed_at = math.inf
         self._names: dict[str, str] = {}
         self.keys = KEYS
         self.picture_requests = OUTAGE_WANTS if self.is_outage else WANTS[: self.random.choice((2, 2, 4))]
         if self.budgets is not None:
             self.picture_requests = OUTAGE_WANTS[:8]  # so many that the caps are reached
+        if self.copies is not None:
+            self.picture_requests = [*WANTS, PRIVATE_WANT]
 
     @property
     def retention(self) -> float:
@@ -124,7 +142,17 @@ class World:
         """How often a process is asked."""
         if self.is_outage:
             return 8
+        if self.copies is not None:
+            return 30
         return self.random.randint(1, 3) if self.budgets is None else 4
+
+    def draw_pause(self) -> float:
+        """Between two asks of a process."""
+        return self.random.choice((0.0, 0.1, 5.0, 25.0)) if self.copies is None else self.copies.draw_pause()
+
+    def heal(self) -> None:
+        """From now on nothing goes wrong any more."""
+        self.faults.is_over, self.healed_at = True, self.loop.time()
 
     @property
     def is_outage(self) -> bool:
@@ -137,9 +165,9 @@ class World:
     # --- calls ----------------------------------------------------------------------------------
 
     def paid(self, name: str, act: Callable[[], Any]) -> Callable[[], Any]:
-        """A call on the ledger, after which credits and budgets are looked at where there are any."""
-        money, budgets = self.money, self.budgets
-        if money is None and budgets is None:
+        """A call on the ledger, after which credits, budgets and copies are looked at where there are any."""
+        money, budgets, copies = self.money, self.budgets, self.copies
+        if money is None and budgets is None and copies is None:
             return act
 
         async def watched() -> Any:
@@ -148,6 +176,8 @@ class World:
                 money.check(name)
             if budgets is not None and name != "peek":
                 budgets.check()
+            if copies is not None:
+                copies.check()
             return answer
 
         return watched
@@ -166,7 +196,7 @@ class World:
     ) -> Any:
         """One call over the network, at which anything may happen."""
         fault = self._draw(process, name, unavailable, repeats=repeats)
-        process.is_troubled |= fault not in (Fault.NONE, Fault.SLOW)
+        process.is_troubled |= fault not in (Fault.NONE, Fault.SLOW, Fault.SLOW_ANSWER)
         self.note(f"{process.name} {name}" + (f" [{fault}]" if fault is not Fault.NONE else ""))
         if on_loss and fault is not Fault.NONE:
             on_loss()
@@ -210,6 +240,8 @@ class World:
         going, coming = self.faults.latency(typical) / 2, self.faults.latency(typical) / 2
         if fault is Fault.SLOW:
             going = give_up * 0.9
+        elif fault is Fault.SLOW_ANSWER:
+            coming = give_up * 0.9
         elif fault is Fault.LATE:
             going = give_up + self.random.choice((0.5, 10.0, LEASE))
 
@@ -239,6 +271,7 @@ class World:
     def pause(self, process: Process) -> None:
         seconds = self.faults.pause_seconds(LEASE)
         process.frozen_seconds += seconds
+        process.clock_lag += seconds
         self.loop.freeze(process, seconds)
 
     def _word(self, result: Any, error: BaseException | None) -> str:
@@ -259,10 +292,18 @@ class World:
         self.processes.append(process)
         ledger, clock = ProcessLedger(self, process), ProcessClock(self)
         kinds = {"image": Kind(provider=SimulatedProvider(self, process), store=ProcessStore(self, process))}
-        images = PlainImages()
-        coordinator = Coordinator(ledger=ledger, kinds=kinds, images=images, clock=clock, timings=TIMINGS)
+        if self.copies is not None:
+            process.tiers = self.copies.make_tiers(process, ledger)
+            private = ProcessStore(self, process, PROCESSED.bucket)
+            kinds[PROCESSED.name] = Kind(provider=SimulatedProvider(self, process), store=private)
+        images, tiers = PlainImages(), process.tiers or Tiers(None, clock)
+        coordinator = Coordinator(
+            ledger=ledger, kinds=kinds, images=images, clock=clock, timings=TIMINGS, begin_fill=tiers.begin_fill
+        )
         process.user_requests = make_asking(self, coordinator, ledger, kinds, clock)
-        return process, Renditions(coordinator=coordinator, ledger=ledger, kinds=kinds, images=images, clock=clock)
+        return process, Renditions(
+            coordinator=coordinator, ledger=ledger, kinds=kinds, images=images, clock=clock, tiers=tiers
+        )
 
     def begin(self, process: Process | None, work: Any) -> None:
         self.loop.start(process, work)
@@ -278,12 +319,16 @@ class World:
             if user is not None:
                 request.answer = await ask_as(self, process, user, asked)
             else:
-                found = await serving.read(asked, options)
+                hot = self.copies.find_hot(process, asked) if self.copies is not None else None
+                found = hot or await serving.read(asked, options)
                 body = found.body
                 assert body is not None
                 self.oracle.served(found.entry, body, str(asked.recipe["prompt"]))
                 if self.takedowns is not None:
                     self.takedowns.serves(request, PATIENCE)
+                if self.copies is not None:
+                    frozen_for = process.frozen_seconds - frozen
+                    self.copies.answers(process, found, self.loop.time() - request.began_at - frozen_for)
                 request.answer = f"{found.outcome} {body!r}"
         except Signal as error:
             request.answer = type(error).__name__
@@ -299,12 +344,16 @@ class World:
         try:
             await cleanup.clean(
                 ProcessLedger(self, process),
-                stores(ProcessStore(self, process)),
+                self._stores(process),
                 clock=ProcessClock(self),
                 keep=keep,
             )
         except CopperplateError as error:
             self.note(f"{process.name} gave up cleaning: {error.code}")
+
+    def _stores(self, process: Process) -> list[ObjectStore]:
+        store = stores(ProcessStore(self, process))
+        return store if self.copies is None else [*store, *stores(ProcessStore(self, process, PROCESSED.bucket))]
 
     # --- people and disks -----------------------------------------------------------------------
 
@@ -318,6 +367,8 @@ class World:
             if self.budgets is not None:
                 self.budgets.drops(asked.generation_key)
                 self.budgets.check()
+            if self.copies is not None:
+                self.copies.check()
             self.oracle.voids(asked.generation_key)
 
     def harm_an_object(self) -> None:

@@ -141,6 +141,7 @@ def assemble(  # noqa: PLR0913 - each adapter once
     web: PictureSource | None = None,
 ) -> Services:
     """The core over these adapters; without `web` nothing is fetched by address. The caller closes what it opened."""
+    tiers = make_tiers(settings, ledger, clock)
     coordinator = Coordinator(
         ledger=ledger,
         kinds=kinds,
@@ -149,9 +150,9 @@ def assemble(  # noqa: PLR0913 - each adapter once
         timings=timings,
         max_waiters=settings.max_waiters,
         ahead=settings.render_ahead,
+        begin_fill=tiers.begin_fill,
     )
     providers = {name: kind.provider for name, kind in kinds.items()}
-    tiers = make_tiers(settings, ledger, clock)
     gate = Gate(settings=settings, kinds=kinds, clock=clock)
     sources = Sources(ledger=ledger, cleaner=cleaner, stores=stores, clock=clock, web=web)
     work = WorkStep(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
+from dataclasses import replace
 from typing import TYPE_CHECKING, assert_never
 from uuid import uuid4
 
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     from datetime import timedelta
     from typing import Any
 
+    from copperplate.feed import Fill
     from copperplate.generation.kinds import Kind
     from copperplate.generation.lookup import LookupOptions
     from copperplate.model import PictureRequest
@@ -48,10 +50,15 @@ if TYPE_CHECKING:
 SWEEP_ROWS = 20
 
 
+def _know_nothing() -> None:
+    """There are no tiers."""
+
+
 class Coordinator:
     """Generates each distinct picture once. A process has one coordinator for all kinds.
 
-    Renditions in the formats of `ahead` are stored beside each original, though nobody asked for them.
+    Renditions in the formats of `ahead` are stored beside each original, though nobody asked for them. Results carry
+    what `begin_fill` says before the ledger is asked, for tiers that may keep them.
     """
 
     def __init__(  # noqa: PLR0913 - each adapter once
@@ -64,6 +71,7 @@ class Coordinator:
         timings: Timings | None = None,
         max_waiters: int = 5_000,
         ahead: Sequence[PictureFormat] = (PictureFormat.WEBP,),
+        begin_fill: Callable[[], Fill | None] = _know_nothing,
     ) -> None:
         self._ledger = ledger
         self._kinds = kinds
@@ -74,6 +82,7 @@ class Coordinator:
         self._uploader = Uploader(ledger=ledger, images=images, clock=clock, ahead=ahead)
         self._cap_watch = CapWatch(clock)
         self._flights: SingleFlight[LookupResult] = SingleFlight(max_waiters=max_waiters)
+        self._begin_fill = begin_fill
         self._sweeping: asyncio.Task[None] | None = None
         self._sweeps = Sweeps(ledger, clock, rows=SWEEP_ROWS)
 
@@ -140,8 +149,12 @@ class Coordinator:
         work: Callable[[], Coroutine[Any, Any, LookupResult]],
         options: LookupOptions,
     ) -> LookupResult:
+        async def filling() -> LookupResult:
+            fill = self._begin_fill()
+            return replace(await work(), fill=fill)
+
         within_seconds = None if options.is_patient else self.wait_seconds(request.kind)
-        result, joined = await self._flights.run(flight_key, work, within_seconds=within_seconds)
+        result, joined = await self._flights.run(flight_key, filling, within_seconds=within_seconds)
         return result.coalesced() if joined else result
 
     async def _look_again(self, request: PictureRequest) -> LookupResult:
@@ -167,9 +180,10 @@ class Coordinator:
             await asyncio.wait((self._sweeping,))
 
     async def _look(self, request: PictureRequest) -> LookupResult:
+        fill = self._begin_fill()
         if (found := await self._peek(request)) is None:
             raise NotGenerated("Ask for it with GET and it will be made.")
-        return found
+        return replace(found, fill=fill)
 
     async def _peek(self, request: PictureRequest, outcome: Outcome = Outcome.HIT) -> LookupResult | None:
         """What is stored; None while somebody generates it. Raises `NotGenerated` where nobody does."""

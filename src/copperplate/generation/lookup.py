@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from copperplate.budgets import Charge, Spending
     from copperplate.errors import CopperplateError
-    from copperplate.feed import Tier
+    from copperplate.feed import Fill, Tier
     from copperplate.generation.verified import Verified
     from copperplate.model import Entry, PictureRequest
 
@@ -62,6 +62,8 @@ class LookupResult:
     for callers that joined the flight and asked for another rendition.
     One that is answered before it is kept carries what waits for that: `keeping` answers the entry that stands then, or
     None where the generation keeps as many renditions as it may. `tier` is the one that had it; None: the ledger.
+    One that tiers may keep a copy of carries what was known before it was asked for: `fill`. That is of the flight that
+    asked the ledger: who joins it may have read since then of an invalidation that its result has not seen.
     """
 
     entry: Entry
@@ -71,6 +73,7 @@ class LookupResult:
     beside: tuple[LookupResult, ...] = ()
     keeping: asyncio.Task[Entry | None] | None = field(default=None, repr=False, compare=False)
     tier: Tier | None = None
+    fill: Fill | None = field(default=None, repr=False, compare=False)
 
     def coalesced(self) -> LookupResult:
         """The same for a caller who joined the flight: the picture was generated for another."""
@@ -82,4 +85,5 @@ class LookupResult:
             return self if self.entry.is_original or self.entry.key == request.rendition_key else None
         forms = {each.entry.key: each for each in (self, *self.beside)}
         # Without the bytes of the others, which would stay in memory until the last answer is sent.
-        return replace(forms.get(request.rendition_key, self.original), outcome=self.outcome, original=None, beside=())
+        form = forms.get(request.rendition_key, self.original)
+        return replace(form, outcome=self.outcome, original=None, beside=(), fill=self.fill)

@@ -93,7 +93,7 @@ class RenditionMaker:
         try:
             async with self._room.turn(original.path, model=model, load=source) as (picture, has_waited):
                 if has_waited and (kept := await self._look_again(request)) is not None:
-                    return kept
+                    return replace(kept, fill=found.fill)
                 body = await picture.encode(request.rendition, canvas=request.canvas)
         except ProviderFailed as error:
             # The original was verified when it was stored; a new one would cost money and change nothing.
@@ -106,7 +106,7 @@ class RenditionMaker:
             nonce=uuid4().hex,
             encoder_version=self._images.encoder_version,
         )
-        answer = LookupResult(entry=upload.beside(original), outcome=found.outcome, body=body)
+        answer = LookupResult(entry=upload.beside(original), outcome=found.outcome, body=body, fill=found.fill)
         return self._keeper.keep(_flight_of(request, original), answer, original, upload, store)
 
     async def _look_again(self, request: PictureRequest) -> LookupResult | None:

@@ -88,7 +88,10 @@ class Renditions:
         found = found or await self._find_copy(request)
         if found is not None:
             with contextlib.suppress(ObjectMissing):
-                return await self._read(request, found, at_most_bytes)
+                read = await self._read(request, found, at_most_bytes)
+                # Reading takes a while: what was declared wrong meanwhile is looked up.
+                if (right := await self._tiers.confirm(read)) is not None:
+                    return right
         return await self._persist(lambda: self._find_and_read(request, options, at_most_bytes))
 
     async def finish(self, call: Call, *, within_seconds: float) -> None:
@@ -136,9 +139,8 @@ class Renditions:
     async def _find_and_read(
         self, request: PictureRequest, options: LookupOptions, at_most_bytes: int | None
     ) -> LookupResult:
-        fill = self._tiers.begin_fill()
         read = await self._read(request, await self._find(request, options), at_most_bytes)
-        await self._tiers.keep(request, read, fill)
+        await self._tiers.keep(request, read)
         return read
 
     async def _read(self, request: PictureRequest, found: LookupResult, at_most_bytes: int | None) -> LookupResult:
@@ -172,9 +174,10 @@ class Renditions:
         return found if renewed is None else replace(renewed, outcome=found.outcome)
 
     async def _make_again(self, request: PictureRequest, outcome: Outcome) -> LookupResult:
+        fill = self._tiers.begin_fill()
         match await self._ledger.peek(request.generation_key, original_key(request.generation_key)):
             case Hit(entry=entry):
-                original = LookupResult(entry=entry, outcome=outcome)
+                original = LookupResult(entry=entry, outcome=outcome, fill=fill)
             case _:
                 raise ObjectMissing("there is no original")
         # An original that is gone is not reported: its renditions would go with it.

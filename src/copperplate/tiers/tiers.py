@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import replace
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
-from copperplate.feed import Tier
+from copperplate.feed import Fill, Tier
 from copperplate.generation.lookup import LookupResult
 from copperplate.model import Outcome
 from copperplate.ports.tiers import Copy
@@ -16,19 +16,14 @@ from copperplate.tiers.coherence import Coherence, Trust
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from copperplate.feed import Cursor, FeedPage
+    from copperplate.feed import FeedPage
     from copperplate.model import Entry, PictureRequest
     from copperplate.ports import Clock, Feed
     from copperplate.ports.tiers import CopyTier, TierFigures
     from copperplate.tiers.memory import MemoryItem, MemoryTier
 
 
-@dataclass(frozen=True, slots=True)
-class Fill:
-    """What was known when something was asked for that may be kept: it is right as far as that goes."""
-
-    cursor: Cursor
-    database: str
+TIERS_OF_COPIES: Final = frozenset({Tier.MEMORY, Tier.DISK, Tier.REDIS})
 
 
 class Tiers:
@@ -70,21 +65,33 @@ class Tiers:
         trust = await self.coherence.trust()
         if trust is Trust.NONE:
             return None
-        outcome = Outcome.HIT if trust is Trust.FRESH else Outcome.STALE
         key = request.rendition_key
         if self._memory is not None and (item := self._memory.find(key, is_stale=trust is Trust.STALE)) is not None:
-            return _found(item.copy, outcome, Tier.MEMORY)
+            return _found(item.copy, trust, Tier.MEMORY)
         for tier in self._shared:
             copy = await tier.find(key, self.coherence.database)
             if copy is None or copy.entry.key != key or copy.entry.generation_key != request.generation_key:
                 continue
+            # Again: this process may have been frozen meanwhile.
+            if (trust := await self.coherence.trust()) is Trust.NONE:
+                return None
             if not self.coherence.is_right(copy, tier.tier):
                 await tier.drop(key)
                 continue
             if copy.body is not None and self._memory is not None:
                 self._memory.keep(copy)
-            return _found(copy, outcome, tier.tier)
+            return _found(copy, trust, tier.tier)
         return None
+
+    async def confirm(self, found: LookupResult) -> LookupResult | None:
+        """What a tier had a while ago, if it is still right; None where it is not. Anything else as it is."""
+        if found.tier not in TIERS_OF_COPIES or found.fill is None:
+            return found
+        trust = await self.coherence.trust()
+        copy = Copy(entry=found.entry, cursor=found.fill.cursor, database=found.fill.database)
+        if trust is Trust.NONE or not self.coherence.is_right(copy, found.tier):
+            return None
+        return replace(found, outcome=_outcome_of(trust))
 
     def begin_fill(self) -> Fill | None:
         """To be called before the ledger is asked for what may be kept. None where nothing may be: see `keep`."""
@@ -93,12 +100,12 @@ class Tiers:
             return None
         return Fill(cursor, self.coherence.database)
 
-    async def keep(self, request: PictureRequest, found: LookupResult, fill: Fill | None) -> None:
-        """Keep what was found after `fill` began, if nothing was declared wrong of it meanwhile.
+    async def keep(self, request: PictureRequest, found: LookupResult) -> None:
+        """Keep what was found after its `fill` began, if nothing was declared wrong of it meanwhile.
 
         What is not recorded yet is kept in memory alone.
         """
-        if fill is None or found.body is None or not KINDS[request.kind].is_public:
+        if (fill := found.fill) is None or found.body is None or not KINDS[request.kind].is_public:
             return
         copy = Copy(entry=found.entry, cursor=fill.cursor, database=fill.database, body=found.body)
         if self._memory is not None and self.coherence.is_right(copy, Tier.MEMORY):
@@ -142,5 +149,10 @@ class Tiers:
             memory.drop_wrong(key, is_right)
 
 
-def _found(copy: Copy, outcome: Outcome, tier: Tier) -> LookupResult:
-    return LookupResult(entry=copy.entry, outcome=outcome, body=copy.body, tier=tier)
+def _found(copy: Copy, trust: Trust, tier: Tier) -> LookupResult:
+    fill = Fill(copy.cursor, copy.database)
+    return LookupResult(entry=copy.entry, outcome=_outcome_of(trust), body=copy.body, tier=tier, fill=fill)
+
+
+def _outcome_of(trust: Trust) -> Outcome:
+    return Outcome.HIT if trust is Trust.FRESH else Outcome.STALE
