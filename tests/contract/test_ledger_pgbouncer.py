@@ -10,6 +10,7 @@ from psycopg import sql
 
 from copperplate.adapters.ledger.postgres import PostgresLedger
 from tests.contract.ledger import GenerationContract
+from tests.contract.ledger.feed import FeedContract
 from tests.support.postgres_fixtures import reason_of, spent_of, usage_of
 
 if TYPE_CHECKING:
@@ -57,5 +58,5 @@ async def harness(
     await harness.ledger.close()
 
 
-class TestPgBouncerLedger(GenerationContract):
-    """The suite, over PgBouncer."""
+class TestPgBouncerLedger(GenerationContract, FeedContract):
+    """The suites, over PgBouncer."""

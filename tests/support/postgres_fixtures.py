@@ -26,6 +26,10 @@ TEMPLATE = "migrated"
 PATIENT_SECONDS = 120.0
 OLDER_MAJORS = (15, 16, 17)
 STORAGE = Path(__file__).parents[1] / "standin" / "storage.sql"
+FEED_ANEW = """
+update copperplate.feed_states
+set forgotten = '1:1:', marked = pg_current_snapshot(), marked_at = now()
+"""
 _numbers = itertools.count(1)
 
 
@@ -192,6 +196,7 @@ def empty(url: str) -> None:
         # Neither triggers nor foreign keys are to notice. To truncate would write every file of every index anew.
         connection.execute("set session_replication_role = replica")
         connection.execute("; ".join(f"delete from {name}" for (name,) in tables).encode())
+        connection.execute(FEED_ANEW)
 
 
 def usage_of(url: str, key: str) -> dict[str, int]:

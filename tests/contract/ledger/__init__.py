@@ -9,6 +9,7 @@ from tests.contract.ledger.budget_caps import BudgetCapContract
 from tests.contract.ledger.budget_operations import BudgetOperationContract
 from tests.contract.ledger.budgets import BudgetContract
 from tests.contract.ledger.credits import CreditContract
+from tests.contract.ledger.feed import FeedContract
 from tests.contract.ledger.form_limits import FormLimitContract
 from tests.contract.ledger.forms import FormContract
 from tests.contract.ledger.generation_states import GenerationStateContract, WatchContract
@@ -75,6 +76,7 @@ class LedgerContract(
     RefusalContract,
     MaintenanceContract,
     TakedownContract,
+    FeedContract,
     PlaceholderContract,
     StatisticsContract,
     SetupContract,

@@ -86,6 +86,7 @@ class MemoryEntries(MemoryTables):
         else:
             self._discard_path(KINDS[row.kind].bucket, replaced.entry.path)
             replaced.entry = entry
+            self._declare_wrong([key])
         return entry
 
     def _is_shown(self, row: EntryRow) -> bool:
@@ -119,6 +120,7 @@ class MemoryEntries(MemoryTables):
     def _remove(self, keys: Sequence[str]) -> int:
         """Answers their bytes."""
         size_bytes = 0
+        self._declare_wrong(self._entries[key].entry.generation_key for key in keys)
         for key in keys:
             gone = self._entries.pop(key)
             size_bytes += gone.entry.size_bytes
@@ -126,8 +128,6 @@ class MemoryEntries(MemoryTables):
             if gone.entry.is_original:
                 self._give_back_all([gone.entry.generation_key])
             self._discard_path(KINDS[gone.kind].bucket, gone.entry.path)
-            self._declare_wrong(gone.entry.generation_key)
-        self._next_transaction += 1
         return size_bytes
 
     def _forget(self, key: str) -> None:

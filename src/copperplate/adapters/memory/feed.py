@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 from uuid import uuid4
 
 from copperplate.adapters.memory.tables import MemoryTables
@@ -14,8 +14,9 @@ if TYPE_CHECKING:
     from copperplate.feed import Tier
     from copperplate.ports import Clock
 
-# The newest invalidations that a first read is told.
-NEWEST = 1_000
+# What a reader without a cursor is told, and what one with a cursor is told at most; as in SQL.
+NEWEST: Final = 1_000
+MOST: Final = 10_000
 
 
 class MemoryFeed(MemoryTables):
@@ -23,16 +24,24 @@ class MemoryFeed(MemoryTables):
 
     def __init__(self, clock: Clock) -> None:
         super().__init__(clock)
-        self._database = str(uuid4())
+        self._database = uuid4().hex
 
     async def read_feed(self, since: Cursor | None, database: str | None) -> FeedPage:
         """See `Feed.read_feed`."""
-        is_continued = since is not None and database == self._database
-        if is_continued and since is not None:
+        rows = None
+        if (
+            since is not None
+            and database == self._database
+            and self._feed_forgotten <= since.xmax <= self._next_transaction
+        ):
             rows = [row for row in self._invalidations if not since.includes(row.transaction)]
-        else:
-            rows = self._invalidations[-NEWEST:]
-        known_from = rows[0].transaction if not is_continued and len(rows) < len(self._invalidations) else 0
+        is_continued = rows is not None and len(rows) <= MOST
+        known_from = 0
+        if rows is None or not is_continued:
+            # Whole transactions: the first that does not fit, and all before it, are left out.
+            older = self._invalidations[:-NEWEST]
+            known_from = max(self._feed_forgotten, older[-1].transaction + 1 if older else 1)
+            rows = [row for row in self._invalidations if row.transaction >= known_from]
         return FeedPage(
             database=self._database,
             cursor=Cursor(self._next_transaction, self._next_transaction),
@@ -43,9 +52,10 @@ class MemoryFeed(MemoryTables):
 
     async def invalidate(self, tiers: Collection[Tier], generation_keys: Collection[str] | None) -> None:
         """See `Feed.invalidate`."""
-        for tier in tiers:
-            for key in (None,) if generation_keys is None else generation_keys:
-                self._invalidations.append(
-                    Invalidation(transaction=self._next_transaction, generation_key=key, tier=tier)
-                )
+        keys = {None} if generation_keys is None else set(generation_keys)
+        self._invalidations += [
+            Invalidation(transaction=self._next_transaction, generation_key=key, tier=tier)
+            for tier in set(tiers)
+            for key in keys
+        ]
         self._next_transaction += 1

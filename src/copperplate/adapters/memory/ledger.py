@@ -301,6 +301,7 @@ class MemoryLedger(
             return await self.is_work_due()
         self._batches.add(batch or uuid4())
         self._uses += counts
+        self._forget_invalidations()
         for use in counts:
             self._note_saved(use)
             served = use.count if use.outcome is not Outcome.FAILED else 0

@@ -60,6 +60,7 @@ class MemoryMaintenance(MemoryLineage):
         for key in generations:
             size_bytes += self._remove([form.entry.key for form in self._forms(key)])
             self._forget(key)
+        self._forget_invalidations()
         # Everything was looked at: it is over once nothing was left to do.
         reached = "" if after is not None and (renditions or generations or much_used) else None
         return CleanupCounts(

@@ -20,7 +20,7 @@ from copperplate.recipes.kinds import KINDS
 from copperplate.recipes.objects import original_key
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from uuid import UUID
 
     from copperplate.ledger_answers import PeekResult
@@ -222,6 +222,8 @@ class MemoryTables(MemoryBudgets):
         self._batches: set[UUID] = set()
         self._invalidations: list[Invalidation] = []
         self._next_transaction = 1
+        # Invalidations by transactions below the first are forgotten, by those below the second a day after it was set.
+        self._feed_forgotten, self._feed_marked, self._feed_marked_at = 1, 1, clock.monotonic()
         self._audits: dict[str, tuple[str, float]] = {}
         self._fences = itertools.count(1)
         self._ids = itertools.count(1)
@@ -311,9 +313,24 @@ class MemoryTables(MemoryBudgets):
         # In SQL the object of an unknown key is noted in every bucket; paths are noted once here.
         self._discard_path(KINDS[self._kinds.get(key, next(iter(KINDS)))].bucket, path)
 
-    def _declare_wrong(self, generation_key: str) -> None:
-        """Tell the feed that copies of this generation are wrong."""
-        self._invalidations.append(Invalidation(transaction=self._next_transaction, generation_key=generation_key))
+    def _declare_wrong(self, generation_keys: Iterable[str]) -> None:
+        """Tell the feed that copies of these generations are wrong; a transaction of its own."""
+        self._invalidations += [
+            Invalidation(transaction=self._next_transaction, generation_key=key)
+            for key in dict.fromkeys(generation_keys)
+        ]
+        self._next_transaction += 1
+
+    def _forget_invalidations(self) -> None:
+        """Forget those that are a day old at least; a cursor from before them is not continued."""
+        now = self._clock.monotonic()
+        if self._feed_marked_at < now - DAY_SECONDS:
+            self._feed_forgotten, self._feed_marked, self._feed_marked_at = (
+                self._feed_marked,
+                self._next_transaction,
+                now,
+            )
+            self._invalidations = [row for row in self._invalidations if row.transaction >= self._feed_forgotten]
 
     def _discard_path(self, bucket: str, path: str) -> None:
         self._discarded.setdefault(path, DiscardedRow(next(self._ids), bucket, self._clock.monotonic()))
