@@ -23,6 +23,7 @@ pytest_plugins = [
     "tests.support.postgres_fixtures",
     "tests.support.postgrest_fixtures",
     "tests.support.pgbouncer_server",
+    "tests.support.valkey_server",
     "tests.standin.fixtures",
     "tests.support.supabase_cli",
     "tests.support.browsing",

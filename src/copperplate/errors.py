@@ -32,6 +32,7 @@ CopperplateError
 │   ├── StoreUnavailable      the object store
 │   │   └── FolderUnavailable  a folder that is one
 │   ├── CdnUnavailable        the CDN, at a purge
+│   ├── RedisUnavailable      Redis, at a purge; elsewhere it is done without
 │   └── KeysUnavailable       Supabase Auth, whose keys verify tokens
 ├── (source_errors.py)        pictures that are brought to be processed; 400, 404, 413, 415
 ├── (denials.py)              access, spending, batches, streams; 400, 401, 402, 403, 410, 429, 503
@@ -259,6 +260,10 @@ class FolderUnavailable(
 
 class CdnUnavailable(Unavailable, code="cdn_unavailable", title="The CDN does not answer"):
     """The CDN did not purge; its copies expire within their hour."""
+
+
+class RedisUnavailable(Unavailable, code="redis_unavailable", title="Redis does not answer"):
+    """The server of `REDIS_URL` cannot be reached, or refuses; pictures are served without it."""
 
 
 class KeysUnavailable(Unavailable, code="keys_unavailable", title="Nobody can be recognised at the moment"):

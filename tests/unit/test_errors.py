@@ -66,7 +66,7 @@ def test_only_our_own_faults_are_500() -> None:
 
 def test_where_waiting_helps_the_caller_is_told_how_long() -> None:
     told = {each.__name__ for each in ANSWERS if each.retry_after_seconds}
-    unavailable = {"Unavailable", "LedgerUnavailable", "StoreUnavailable", "CdnUnavailable", "KeysUnavailable"}
+    unavailable = {f"{name}Unavailable" for name in ("", "Ledger", "Store", "Cdn", "Redis", "Keys")}
     assert told == {"StillGenerating", "TooManyWaiters", "FolderUnavailable", "PoolerExhausted", *unavailable}
 
 

@@ -67,6 +67,14 @@ ABSURD = {
     "COPPERPLATE_WAIT_SECONDS": ("0", "-5", "nan", "86401"),
     "COPPERPLATE_LEASE_SECONDS": ("0", "-1", "nan", "inf"),
     "COPPERPLATE_HEARTBEAT_SECONDS": ("0", "-1", "x", "19"),
+    "REDIS_URL": (
+        *("None", "localhost:6379", "http://redis.example.com", "unix:///run/redis.sock", "redis:///0", "redis://[half"),
+        *("redis://h:0", "redis://h:65536", "redis://h:port", "redis://h/one", "redis://h/0/1", "redis://h/0#1"),
+        # How long we wait is nobody else's to say.
+        *("redis://h?socket_timeout=30", "redis://h?health_check_interval=1", "redis://h?db=x", "redis://h?protocol=3"),
+        *("redis://h?ssl_cert_reqs=none", "rediss://h?ssl_cert_reqs=perhaps"),
+    ),
+    "COPPERPLATE_REDIS_SECONDS": ("-1", "nan", "86401", "2h"),
     "COPPERPLATE_DISK_CACHE_MB": ("-1", "1.5", "1e3", "all", "1000001", "²"),
     "COPPERPLATE_PROCESS_CREDITS": ("upscale", "upscale=-1", "upscale=1.5", "crop=1", "None"),
     "COPPERPLATE_MAX_CONNECTIONS": ("0", "-1", "1.5", "many"),
@@ -91,6 +99,7 @@ EXAMPLE = re.compile(r"^(\w+) must be .*(?:, such as (.+)|one of (\w+)(?:, \w+)*
 # Any text will do: what it names is refused where it is used.
 FREE_TEXT = {
     "COPPERPLATE_PROCESS_URLS",
+    "COPPERPLATE_REDIS_PROMPTS",
     "COPPERPLATE_IMAGE_MODEL",
     "COPPERPLATE_MEMOJI_MODEL",
     "COPPERPLATE_DATA_DIR",

@@ -52,6 +52,7 @@ ROWS: Final[dict[str, float | None]] = {
     "StoreUnavailable": 5,
     "FolderUnavailable": 5,
     "CdnUnavailable": 5,
+    "RedisUnavailable": 5,
     "KeysUnavailable": 5,
     "Misconfigured": 60,
     "LedgerMisconfigured": 60,

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from copperplate.compose.installed import check_installed
 from copperplate.tiers.memory import MemoryTier
 from copperplate.tiers.tiers import Tiers
 
 if TYPE_CHECKING:
     from copperplate.ports import Clock, Feed
+    from copperplate.ports.tiers import CopyTier
     from copperplate.settings import Settings
 
 
@@ -22,4 +24,16 @@ def make_tiers(settings: Settings, feed: Feed, clock: Clock) -> Tiers:
             max_bytes=settings.memory_bytes,
             max_age_seconds=settings.memory_age.total_seconds(),
         )
-    return Tiers(feed, clock, stale_for=settings.stale, memory=memory)
+    return Tiers(feed, clock, stale_for=settings.stale, memory=memory, shared=_make_redis(settings, clock))
+
+
+def _make_redis(settings: Settings, clock: Clock) -> list[CopyTier]:
+    """The tier in Redis, where there is one; its library is loaded only then."""
+    if settings.redis_url is None or not settings.redis_age:
+        return []
+    check_installed("redis", "redis")
+    from copperplate.adapters.redis.server import Server
+    from copperplate.adapters.redis_tier import RedisTier
+
+    server = Server(settings.redis_url, clock)
+    return [RedisTier(server, lifetime=settings.redis_age, has_prompts=settings.redis_prompts)]

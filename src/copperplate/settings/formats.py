@@ -12,7 +12,7 @@ from datetime import timedelta
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import SplitResult, parse_qsl, urlsplit
 
 from copperplate.model import PictureFormat
 from copperplate.source_pictures import Operation
@@ -28,6 +28,9 @@ MIN_SIGNING_SECRET_CHARS: Final = 32
 MAX_SIGNING_KEYS: Final = 2
 # What Prisma and Vercel's integration add for their clients. A pooler is found without being told of.
 OF_OTHER_CLIENTS: Final = {"pgbouncer", "connection_limit", "pool_timeout", "supa"}
+REDIS_PARAMETERS: Final[Mapping[str, set[str]]] = MappingProxyType(
+    {"redis": {"db"}, "rediss": {"db", "ssl_cert_reqs", "ssl_ca_certs", "ssl_check_hostname"}}
+)
 _AHEAD: Final = {each.value: each for each in (PictureFormat.WEBP, PictureFormat.AVIF)}
 _DOLLARS: Final = re.compile(r"[0-9]{1,9}(\.[0-9]{1,6})?")
 # At least two labels, the last one no number: an address is no name.
@@ -135,6 +138,27 @@ def database_url(raw: str) -> str:
         return raw
     kept = "&".join(part for part in query.split("&") if part.partition("=")[0] not in OF_OTHER_CLIENTS)
     return f"{place}?{kept}" if kept else place
+
+
+def redis_url(raw: str) -> str:
+    """A URL of Redis or Valkey. How long anything waits is ours to say, and so is how often it is tried."""
+    parts = _address(raw)
+    query = dict(parse_qsl(parts.query, keep_blank_values=True))
+    is_right = (
+        parts.scheme in REDIS_PARAMETERS
+        and bool(parts.hostname)
+        and not parts.fragment
+        and query.keys() <= REDIS_PARAMETERS[parts.scheme]
+        and re.fullmatch(r"/?([0-9]{1,5})?", parts.path) is not None
+        and re.fullmatch(r"[0-9]{1,5}", query.get("db", "0")) is not None
+        and query.get("ssl_cert_reqs", "none") in ("none", "optional", "required")
+    )
+    if not is_right:
+        raise ValueError(
+            "redis://USER:PASSWORD@HOST:PORT/DB, or rediss:// for TLS, with db, ssl_cert_reqs, ssl_ca_certs and "
+            "ssl_check_hostname at most after a question mark"
+        )
+    return raw
 
 
 def seconds(raw: str) -> timedelta:

@@ -37,6 +37,28 @@ class TierSettings(ProcessingSettings):
         "How long pictures in memory, on disk and in Redis are served while the database does not answer; 0 not at "
         "all. What is purged meanwhile is served for as long.",
     )
+    redis_url: str | None = setting(
+        "REDIS_URL",
+        formats.redis_url,
+        None,
+        "A server of Redis or Valkey in which processes on many machines keep entries, JSON without pictures: "
+        "`redis://…`, or `rediss://…` with TLS. See [tiers](tiers.md#redis).",
+        is_secret=True,
+        example="rediss://default:PASSWORD@redis.example.com:6379",
+    )
+    redis_age: timedelta = setting(
+        "COPPERPLATE_REDIS_SECONDS",
+        formats.seconds,
+        "7200",
+        "How long an entry stays in Redis; 0 keeps none there, also where `REDIS_URL` is set for something else.",
+    )
+    redis_prompts: bool = setting(
+        "COPPERPLATE_REDIS_PROMPTS",
+        formats.flag,
+        "0",
+        "1: entries in Redis say their prompt, too, for people who look at them. Whoever may read the server reads "
+        "them.",
+    )
     disk_cache_dir: Path | None = setting(
         "COPPERPLATE_DISK_CACHE_DIR",
         Path,

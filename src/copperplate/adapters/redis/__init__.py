@@ -1,0 +1,1 @@
+"""Redis, or Valkey: the server, and the copies of entries in it."""
