@@ -42,6 +42,7 @@ class _Flight(Generic[T]):
     task: asyncio.Task[T]
     waiters: int = 0
     calls: set[Call] = field(default_factory=set)
+    shared: T | None = None
 
     def note_call(self) -> None:
         if (call := _call.get()) is not None:
@@ -60,12 +61,17 @@ class SingleFlight(Generic[T]):
         self._max_waiters = max_waiters
 
     async def run(
-        self, key: str, work: Callable[[], Coroutine[Any, Any, T]], *, within_seconds: float | None = None
+        self,
+        key: str,
+        work: Callable[[], Coroutine[Any, Any, T]],
+        *,
+        within_seconds: float | None = None,
+        share: Callable[[T], T] | None = None,
     ) -> tuple[T, bool]:
         """The result for `key`, and whether this caller joined a flight that was under way.
 
-        Raises `StillGenerating` after `within_seconds`, the flight going on; `TooManyWaiters` when
-        the flight is full.
+        Whoever joined gets what `share` makes of the result, once for all of them. Raises `StillGenerating` after
+        `within_seconds`, the flight going on; `TooManyWaiters` when the flight is full.
         """
         flight = self._flights.get(key)
         joined = flight is not None
@@ -83,7 +89,12 @@ class SingleFlight(Generic[T]):
             flight.waiters -= 1
         if not landed:
             raise StillGenerating
-        return flight.task.result(), joined
+        result = flight.task.result()
+        if not joined or share is None:
+            return result, joined
+        if flight.shared is None:
+            flight.shared = share(result)
+        return flight.shared, True
 
     def start(self, key: str, work: Callable[[], Coroutine[Any, Any, T]]) -> asyncio.Task[T]:
         """The flight of `key`, started if there is none. Only a call waits for it, at its end."""

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from copperplate.generation.coordinator import Coordinator
     from copperplate.model import Entry, PictureRequest, Rendition
     from copperplate.ports import OpenPicture
+    from copperplate.tiers.tiers import Tiers
 
 
 class CountingStore(FlakyStore):
@@ -87,9 +88,14 @@ class ServingHarness(CoordinatorHarness):
         self.kinds["image"] = type(self.kinds["image"])(provider=self.provider, store=self.objects)
         self.serving = self.server(self.process())
 
-    def server(self, process: Coordinator) -> Renditions:
+    def server(self, process: Coordinator, tiers: Tiers | None = None) -> Renditions:
         return Renditions(
-            coordinator=process, ledger=self.ledger, kinds=self.kinds, images=self.images, clock=self.clock
+            coordinator=process,
+            ledger=self.ledger,
+            kinds=self.kinds,
+            images=self.images,
+            clock=self.clock,
+            tiers=tiers,
         )
 
     async def original(self, asked: PictureRequest) -> Entry:

@@ -6,6 +6,7 @@ import asyncio
 from collections import Counter
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 from unittest.mock import AsyncMock
 from uuid import uuid4
 
@@ -107,6 +108,26 @@ async def test_thousand_followers_of_one_process_read_the_ledger_at_most_fifteen
     await harness.clock.advance(12)
     await asyncio.gather(*followers)
     assert 0 < reads <= 15
+
+
+async def test_poller_answers_what_it_saw_and_asks_for_no_lease_after_it(
+    harness: CoordinatorHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    harness.provider.seconds = 12
+    await harness.begin(harness.process(), picture_request())
+    acquires = 0
+    acquire = harness.ledger.acquire
+
+    async def counted(*arguments: Any, **named: Any) -> object:
+        nonlocal acquires
+        acquires += 1
+        return await acquire(*arguments, **named)
+
+    monkeypatch.setattr(harness.ledger, "acquire", counted)
+    following = await harness.begin(harness.process(), picture_request())
+    await harness.clock.advance(12)
+    assert (await following).outcome is Outcome.COALESCED
+    assert acquires == 1
 
 
 async def test_caller_that_goes_away_does_not_stop_the_generation(harness: CoordinatorHarness) -> None:

@@ -21,15 +21,27 @@ from copperplate.generation.lookup import LOOK_ONLY
 from copperplate.model import Outcome, PictureFormat
 from copperplate.recipes.objects import sha256_hex
 from copperplate.testing import GENERATE
+from copperplate.tiers.tiers import Tiers
 from tests.support.pictures import picture_request
 from tests.support.serving_harness import ServingHarness
 
 if TYPE_CHECKING:
+    from copperplate.generation.lookup import LookupResult
     from copperplate.ledger_answers import AcquireResult
     from copperplate.model import Entry, PictureRequest
 
 WEBP = picture_request(picture_format=PictureFormat.WEBP)
 JPG_BODY, WEBP_BODY = b"picture 1 as jpg", b"picture 1 as webp"
+
+
+class CountingTiers(Tiers):
+    """Counts what it is given to keep."""
+
+    keeps = 0
+
+    async def keep(self, request: PictureRequest, found: LookupResult) -> None:
+        self.keeps += 1
+        await super().keep(request, found)
 
 
 @pytest.fixture
@@ -64,6 +76,22 @@ async def test_hundred_askers_at_once_cost_one_encoding_and_one_stored_object(ha
     assert harness.artist.encodings == 1
     assert harness.objects.puts == {"png": 1, "jpg": 1}
     assert harness.provider.submits == 1
+
+
+async def test_followers_in_another_process_share_one_read_and_one_copy(harness: ServingHarness) -> None:
+    harness.provider.seconds = 12
+    leading = asyncio.create_task(harness.serving.read(picture_request(), GENERATE))
+    await harness.clock.settle()
+    tiers = CountingTiers(harness.ledger, harness.clock)
+    other = harness.server(harness.process(), tiers)
+    following = [asyncio.create_task(other.read(picture_request(), GENERATE)) for _ in range(100)]
+    await harness.clock.advance(12)
+    bodies = {id((await each).body) for each in following}
+    assert (await leading).body == (await following[0]).body
+    assert len(bodies) == 1
+    assert harness.objects.gets == {"jpg": 1}
+    assert tiers.keeps == 1
+    await tiers.close()
 
 
 async def test_askers_of_two_formats_at_once_cost_no_read(harness: ServingHarness) -> None:

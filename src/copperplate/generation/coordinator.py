@@ -133,7 +133,9 @@ class Coordinator:
         """For a caller who may not lead: a hit, or what another caller's generation ends with; else the denial."""
         flight_key = f"{request.generation_key} follow"
         try:
-            result = await self._share(request, flight_key, lambda: self._peek_until_done(request, flight_key), options)
+            result = await self._share(
+                request, flight_key, lambda: self._peek_until_done(request, flight_key, options), options
+            )
             return result.form_for(request) or await self._look_again(request)
         except NotGenerated:
             raise denial from None
@@ -154,8 +156,10 @@ class Coordinator:
             return replace(await work(), fill=fill)
 
         within_seconds = None if options.is_patient else self.wait_seconds(request.kind)
-        result, joined = await self._flights.run(flight_key, filling, within_seconds=within_seconds)
-        return result.coalesced() if joined else result
+        result, _ = await self._flights.run(
+            flight_key, filling, within_seconds=within_seconds, share=LookupResult.shared
+        )
+        return result
 
     async def _look_again(self, request: PictureRequest) -> LookupResult:
         """Look up our rendition or its original: the flight we joined was for another rendition."""
@@ -202,13 +206,14 @@ class Coordinator:
             case _:
                 assert_never(result)
 
-    async def _peek_until_done(self, request: PictureRequest, flight_key: str) -> LookupResult:
+    async def _peek_until_done(self, request: PictureRequest, flight_key: str, options: LookupOptions) -> LookupResult:
         outcome = Outcome.HIT
         with self._ledger.hints(request.generation_key) as hint:
             while (found := await self._peek(request, outcome)) is None:
-                await self._follow(request, flight_key, hint)
+                if (hit := await self._follow(request, flight_key, hint)) is not None:
+                    return await _loaded(hit, Outcome.COALESCED, options)
                 outcome = Outcome.COALESCED
-        return found
+        return found if options.load is None else await options.load(found)
 
     async def _acquire_until_done(
         self, request: PictureRequest, flight_key: str, options: LookupOptions
@@ -234,27 +239,37 @@ class Coordinator:
                     spending=spending,
                 )
                 match result:
-                    case Hit(entry=entry):
-                        return LookupResult(entry=entry, outcome=outcome)
+                    case Hit():
+                        return await _loaded(result, outcome, options)
                     case Lead():
                         self._sweep_beside()
                         with contextlib.suppress(LeaseLost):
                             return await self._lead(request, result, asked_at, options)
                     case Wait():
-                        await self._follow(request, flight_key, hint)
-                    case Negative(failure_class=failure_class, retry_after=retry_after):
-                        raise _error_of(failure_class, retry_after)
-                    case InsufficientCredits():
-                        raise NotEnoughCredits(charge.user if charge is not None else None)
-                    case Refused(refusal=refusal):
-                        self._cap_watch.refused(refusal)
-                        raise error_of(refusal, options.payer)
-                    case Gone():
-                        self._uploader.forget(request.generation_key)
-                        raise TakenDown
+                        if (hit := await self._follow(request, flight_key, hint)) is not None:
+                            return await _loaded(hit, Outcome.COALESCED, options)
+                    case Negative() | InsufficientCredits() | Refused() | Gone():
+                        raise self._error_for(result, request, options)
                     case _:
                         assert_never(result)
                 outcome = Outcome.COALESCED
+
+    def _error_for(
+        self, result: Negative | InsufficientCredits | Refused | Gone, request: PictureRequest, options: LookupOptions
+    ) -> CopperplateError:
+        match result:
+            case Negative(failure_class=failure_class, retry_after=retry_after):
+                return _error_of(failure_class, retry_after)
+            case InsufficientCredits():
+                return NotEnoughCredits(options.charge.user if options.charge is not None else None)
+            case Refused(refusal=refusal):
+                self._cap_watch.refused(refusal)
+                return error_of(refusal, options.payer)
+            case Gone():
+                self._uploader.forget(request.generation_key)
+                return TakenDown()
+            case _:
+                assert_never(result)
 
     async def _lead(self, request: PictureRequest, lead: Lead, asked_at: float, options: LookupOptions) -> LookupResult:
         """Generate under a lease that was acquired at `asked_at`, on our monotonic clock in seconds."""
@@ -288,8 +303,8 @@ class Coordinator:
         )
         return await leader.generate()
 
-    async def _follow(self, request: PictureRequest, flight_key: str, hint: asyncio.Event) -> None:
-        """Poll until the leader is done or its lease ran out; one poller per key and process."""
+    async def _follow(self, request: PictureRequest, flight_key: str, hint: asyncio.Event) -> Hit | None:
+        """Poll until the leader is done or its lease ran out; one poller per key and process. Answers its picture."""
         timings = self._timings
         delays = growing_pauses(
             timings.poll_first_seconds, factor=timings.poll_factor, max_seconds=timings.poll_max_seconds
@@ -298,14 +313,21 @@ class Coordinator:
             pause = next(delays) * random.uniform(0.8, 1.2)  # noqa: S311 - jitter, not a secret
             await nap(self._clock, pause, hint)
             with contextlib.suppress(LedgerUnavailable):  # poll again: an outage of the ledger may be short
-                if not isinstance(await self._ledger.peek(request.generation_key, request.rendition_key), Wait):
-                    return
+                result = await self._ledger.peek(request.generation_key, request.rendition_key)
+                if not isinstance(result, Wait):
+                    return result if isinstance(result, Hit) else None
         raise StillGenerating
 
     def _sweep_beside(self) -> None:
         """Start a sweep in the background where one is due."""
         if self._sweeps.is_due:
             self._sweeping = asyncio.create_task(self._sweeps.run_if_due())
+
+
+async def _loaded(hit: Hit, outcome: Outcome, options: LookupOptions) -> LookupResult:
+    """What was found, with its bytes where whoever asked first wants them."""
+    found = LookupResult(entry=hit.entry, outcome=outcome)
+    return found if options.load is None else await options.load(found)
 
 
 def _error_of(failure_class: FailureClass, retry_after: timedelta) -> GenerationFailed | StillGenerating:

@@ -9,6 +9,7 @@ from copperplate.model import Outcome
 
 if TYPE_CHECKING:
     import asyncio
+    from collections.abc import Awaitable, Callable
 
     from copperplate.budgets import Charge, Spending
     from copperplate.errors import CopperplateError
@@ -34,13 +35,15 @@ class LookupOptions:
     """What a miss may do: nothing without a permit. `charge` is the credit that pays for it, if one does.
 
     A picture that is `given` is kept at a miss, and no provider is asked for one. Who `is_patient` waits for as long as
-    it takes.
+    it takes. What is found in the ledger passes through `load` once for all who share the look-up, before any of them
+    is answered: it may add the bytes.
     """
 
     permit: Permit | None = None
     charge: Charge | None = None
     given: Verified | None = None
     is_patient: bool = False
+    load: Callable[[LookupResult], Awaitable[LookupResult]] | None = field(default=None, repr=False, compare=False)
 
     @property
     def payer(self) -> str | None:
@@ -64,6 +67,7 @@ class LookupResult:
     None where the generation keeps as many renditions as it may. `tier` is the one that had it; None: the ledger.
     One that tiers may keep a copy of carries what was known before it was asked for: `fill`. That is of the flight that
     asked the ledger: who joins it may have read since then of an invalidation that its result has not seen.
+    One that `is_shared` was asked for by another caller of this process first.
     """
 
     entry: Entry
@@ -74,10 +78,12 @@ class LookupResult:
     keeping: asyncio.Task[Entry | None] | None = field(default=None, repr=False, compare=False)
     tier: Tier | None = None
     fill: Fill | None = field(default=None, repr=False, compare=False)
+    is_shared: bool = False
 
-    def coalesced(self) -> LookupResult:
-        """The same for a caller who joined the flight: the picture was generated for another."""
-        return replace(self, outcome=Outcome.COALESCED) if self.outcome is Outcome.GENERATED else self
+    def shared(self) -> LookupResult:
+        """The same for callers who joined the flight: the picture was found or generated for another."""
+        outcome = Outcome.COALESCED if self.outcome is Outcome.GENERATED else self.outcome
+        return replace(self, outcome=outcome, is_shared=True)
 
     def form_for(self, request: PictureRequest) -> LookupResult | None:
         """The rendition asked for, or the original it can be made from; None where this is another rendition."""
@@ -86,4 +92,4 @@ class LookupResult:
         forms = {each.entry.key: each for each in (self, *self.beside)}
         # Without the bytes of the others, which would stay in memory until the last answer is sent.
         form = forms.get(request.rendition_key, self.original)
-        return replace(form, outcome=self.outcome, original=None, beside=(), fill=self.fill)
+        return replace(form, outcome=self.outcome, original=None, beside=(), fill=self.fill, is_shared=self.is_shared)

@@ -139,9 +139,21 @@ class Renditions:
     async def _find_and_read(
         self, request: PictureRequest, options: LookupOptions, at_most_bytes: int | None
     ) -> LookupResult:
+        options = replace(options, load=partial(self._load_for_all, request, at_most_bytes))
         read = await self._read(request, await self._find(request, options), at_most_bytes)
-        await self._tiers.keep(request, read)
+        if not read.is_shared:  # else whoever asked first keeps it
+            await self._tiers.keep(request, read)
         return read
+
+    async def _load_for_all(
+        self, request: PictureRequest, at_most_bytes: int | None, found: LookupResult
+    ) -> LookupResult:
+        """What many wait for, with its bytes: so all of them are woken once, when it can be answered."""
+        entry = found.entry
+        is_answer = entry.key == request.rendition_key and self._maker.is_current(entry)
+        if not is_answer or (at_most_bytes is not None and entry.size_bytes > at_most_bytes):
+            return found
+        return replace(found, body=await self._fetch(request, entry))
 
     async def _read(self, request: PictureRequest, found: LookupResult, at_most_bytes: int | None) -> LookupResult:
         entry, store = found.entry, self._store(request)
