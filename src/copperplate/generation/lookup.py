@@ -78,7 +78,7 @@ class LookupResult:
     keeping: asyncio.Task[Entry | None] | None = field(default=None, repr=False, compare=False)
     tier: Tier | None = None
     fill: Fill | None = field(default=None, repr=False, compare=False)
-    is_shared: bool = False
+    is_shared: bool = field(default=False, compare=False)
 
     def shared(self) -> LookupResult:
         """The same for callers who joined the flight: the picture was found or generated for another."""

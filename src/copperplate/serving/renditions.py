@@ -10,6 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from copperplate.errors import (
+    CopperplateError,
     InvalidDisplay,
     ObjectMissing,
     StillGenerating,
@@ -148,12 +149,17 @@ class Renditions:
     async def _load_for_all(
         self, request: PictureRequest, at_most_bytes: int | None, found: LookupResult
     ) -> LookupResult:
-        """What many wait for, with its bytes: so all of them are woken once, when it can be answered."""
+        """What many wait for, with its bytes: so all of them are woken once, when it can be answered.
+
+        Without them where they cannot be read: those who want no bytes are answered all the same.
+        """
         entry = found.entry
         is_answer = entry.key == request.rendition_key and self._maker.is_current(entry)
         if not is_answer or (at_most_bytes is not None and entry.size_bytes > at_most_bytes):
             return found
-        return replace(found, body=await self._fetch(request, entry))
+        with contextlib.suppress(CopperplateError):
+            return replace(found, body=await self._fetch(request, entry))
+        return found
 
     async def _read(self, request: PictureRequest, found: LookupResult, at_most_bytes: int | None) -> LookupResult:
         entry, store = found.entry, self._store(request)
