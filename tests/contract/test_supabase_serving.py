@@ -7,17 +7,20 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from copperplate.adapters.disk_cache import FOLDER, CachedStore, DiskCache
+from copperplate.adapters.copy_folder import FOLDER
+from copperplate.adapters.disk_tier import DiskTier
 from copperplate.adapters.supabase import storage as supabase_storage
 from copperplate.adapters.supabase.http import make_client
 from copperplate.adapters.supabase.storage import SupabaseStore
 from copperplate.errors import GenerationFailed, StoreMisconfigured, StoreUnavailable
 from copperplate.failure_classes import FailureClass
+from copperplate.feed import Tier
 from copperplate.generation.kinds import Kind
 from copperplate.generation.timings import Timings
 from copperplate.model import Condition, Needs, Outcome
 from copperplate.serving.renditions import Renditions
 from copperplate.testing import GENERATE
+from copperplate.tiers.tiers import Tiers
 from tests.support.coordinator_harness import BUCKET, CoordinatorHarness
 from tests.support.pictures import picture_request
 
@@ -41,16 +44,18 @@ class ServingHarness(CoordinatorHarness):
         store = SupabaseStore(client, project.url, project.secret_key, BUCKET)
         self.kinds = {"image": Kind(provider=self.provider, store=store)}
 
-    def keep_copies(self, folder: Path) -> None:
-        """From now on pictures are kept in a folder, too."""
-        kind = self.kinds["image"]
-        self.kinds["image"] = Kind(
-            provider=kind.provider, store=CachedStore(kind.store, DiskCache(folder, 256_000_000))
-        )
+        self.folder: Path | None = None
 
     def server(self) -> Renditions:
+        """One process more; it keeps pictures in `folder`, where there is one."""
+        shared = [] if self.folder is None else [DiskTier(self.clock, self.folder, 256_000_000)]
         return Renditions(
-            coordinator=self.process(), ledger=self.ledger, kinds=self.kinds, images=self.images, clock=self.clock
+            coordinator=self.process(),
+            ledger=self.ledger,
+            kinds=self.kinds,
+            images=self.images,
+            clock=self.clock,
+            tiers=Tiers(self.ledger, self.clock, shared=shared),
         )
 
 
@@ -178,26 +183,27 @@ async def test_upload_that_broke_off_behind_the_leader_is_adopted_by_the_next(
 async def test_a_copy_on_disk_that_was_altered_costs_one_read_and_no_entry(
     harness: ServingHarness, storage_state: StorageState, tmp_path: Path
 ) -> None:
-    harness.keep_copies(tmp_path)
+    harness.folder = tmp_path
     made = await harness.server().read(picture_request(), GENERATE)
-    body = made.body
+    reads = [await harness.server().read(picture_request(), GENERATE) for _ in range(2)]
+    assert [each.tier for each in reads] == [Tier.DISK, Tier.DISK]
     assert storage_state.asked["get"] == 0
     for copy in (tmp_path / FOLDER).iterdir():
         copy.write_bytes(copy.read_bytes()[:-1])
-    again = await harness.server().read(picture_request(), GENERATE)
-    same = again.body
-    assert (again.entry, same, storage_state.asked["get"]) == (made.entry, body, 1)
-    assert harness.provider.submits == 1
+    reads += [await harness.server().read(picture_request(), GENERATE) for _ in range(2)]
+    assert [each.tier for each in reads[2:]] == [None, Tier.DISK]
+    assert {(each.entry, each.body) for each in (made, *reads)} == {(made.entry, made.body)}
+    assert (storage_state.asked["get"], harness.provider.submits) == (1, 1)
 
 
 async def test_a_picture_declared_wrong_is_made_anew_although_its_copy_is_on_disk(
     harness: ServingHarness, tmp_path: Path
 ) -> None:
-    harness.keep_copies(tmp_path)
+    harness.folder = tmp_path
     made = await harness.server().read(picture_request(), GENERATE)
-    await harness.ledger.purge(Condition(key=picture_request().generation_key), 1, is_dry_run=False)
+    await harness.server().read(picture_request(), GENERATE)
     assert list((tmp_path / FOLDER).iterdir())
+    await harness.ledger.purge(Condition(key=picture_request().generation_key), 1, is_dry_run=False)
     again = await harness.server().read(picture_request(), GENERATE)
-    body = again.body
-    assert (again.outcome, body) == (Outcome.GENERATED, b"picture of job-2 as jpg")
+    assert (again.outcome, again.body) == (Outcome.GENERATED, b"picture of job-2 as jpg")
     assert again.entry.path != made.entry.path

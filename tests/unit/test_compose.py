@@ -11,16 +11,20 @@ from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
-from copperplate.adapters.disk_cache import CachedStore
 from copperplate.adapters.memory.clock import FakeClock
 from copperplate.adapters.memory.ledger import MemoryLedger
 from copperplate.adapters.memory.store import MemoryStore
 from copperplate.compose import make_provider, open_services
-from copperplate.compose.services import _make_kinds, _running, _with_disk_cache
+from copperplate.compose.services import _make_kinds, _running
+from copperplate.compose.tiers import make_tiers
 from copperplate.errors import Misconfigured
+from copperplate.generation.lookup import LookupResult
+from copperplate.model import Outcome
 from copperplate.recipes.kinds import BUCKETS, KINDS
 from copperplate.services import require_provider
 from copperplate.settings import Settings
+from tests.support.copies import copy_of
+from tests.support.pictures import picture_request
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -156,9 +160,45 @@ async def test_extra_that_is_missing_is_named_before_anybody_asks_for_a_picture(
             pytest.fail("it was opened")
 
 
-def test_private_pictures_lie_in_no_disk_cache(tmp_path: Path) -> None:
-    environ = {"SUPABASE_URL": "http://127.0.0.1:1", "SUPABASE_SECRET_KEY": "sb_secret_x"}
-    settings = replace(Settings.from_env(environ), disk_cache_dir=tmp_path, disk_cache_bytes=2**30)
-    assert settings.has_disk_cache
-    stores = _with_disk_cache(settings, {bucket: MemoryStore(bucket) for bucket in BUCKETS})
-    assert {bucket for bucket, store in stores.items() if isinstance(store, CachedStore)} == {"generated-images"}
+async def test_private_pictures_lie_in_no_disk_cache(tmp_path: Path) -> None:
+    settings = Settings.from_env({"COPPERPLATE_DISK_CACHE_DIR": str(tmp_path)})
+    tiers = make_tiers(settings, MemoryLedger(FakeClock()), FakeClock())
+    await tiers.coherence.read()
+    fill = tiers.begin_fill()
+    assert fill is not None
+    for kind in KINDS:
+        request, copy = replace(picture_request(), kind=kind), copy_of(kind)
+        entry = replace(copy.entry, kind=kind, key=request.rendition_key, generation_key=request.generation_key)
+        await tiers.keep(request, LookupResult(entry=entry, outcome=Outcome.HIT, body=copy.body), fill)
+        is_kept = bool(list(tmp_path.glob(f"*/{request.rendition_key}")))
+        assert (is_kept, await tiers.find(request) is not None) == (KINDS[kind].is_public,) * 2, kind
+        await tiers.drop(entry)
+    await tiers.close()
+
+
+@pytest.mark.parametrize(
+    ("environ", "parent"),
+    [
+        ({"DATABASE_URL": "postgresql:///x"}, "off"),
+        ({"SUPABASE_URL": "https://x.supabase.co", "COPPERPLATE_DISK_CACHE_MB": "0"}, "off"),
+        ({"SUPABASE_URL": "https://x.supabase.co", "COPPERPLATE_DATA_DIR": "DATA"}, "DATA"),
+        ({"DATABASE_URL": "postgresql:///x", "COPPERPLATE_DISK_CACHE_DIR": "DISK"}, "DISK"),
+        ({"SUPABASE_URL": "https://x.supabase.co", "VERCEL": "1", "COPPERPLATE_DATA_DIR": "DATA"}, "TEMPORARY"),
+    ],
+    ids=["a local store", "0 MB", "Supabase", "asked for", "Vercel"],
+)
+async def test_copies_on_disk_lie_where_the_settings_say(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, environ: dict[str, str], parent: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "TEMPORARY"))
+    settings = replace(Settings.from_env(environ), memory_pictures=0)
+    tiers = make_tiers(settings, MemoryLedger(FakeClock()), FakeClock())
+    await tiers.coherence.read()
+    copy, request = copy_of("x"), picture_request()
+    entry = replace(copy.entry, key=request.rendition_key, generation_key=request.generation_key)
+    found = LookupResult(entry=entry, outcome=Outcome.HIT, body=copy.body)
+    await tiers.keep(request, found, tiers.begin_fill())
+    kept = [file.relative_to(tmp_path).parts[0] for file in tmp_path.glob(f"*/*/{entry.key}")]
+    assert kept == ([] if parent == "off" else [parent])
+    await tiers.close()

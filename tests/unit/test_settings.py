@@ -68,12 +68,15 @@ def test_settings_that_contradict_each_other_are_refused(environment: dict[str, 
     ("environment", "has_disk_cache"),
     [
         ({}, False),
+        ({"DATABASE_URL": "postgresql:///x"}, False),
+        ({"SUPABASE_URL": "https://x.supabase.co"}, True),
+        ({"SUPABASE_URL": "https://x.supabase.co", "COPPERPLATE_DISK_CACHE_MB": "0"}, False),
         ({"VERCEL": "1"}, True),
         ({"COPPERPLATE_DISK_CACHE_DIR": "cache"}, True),
         ({"VERCEL": "1", "COPPERPLATE_DISK_CACHE_MB": "0"}, False),
     ],
 )
-def test_pictures_are_kept_on_disk_where_it_is_asked_for_and_on_vercel(
+def test_pictures_are_kept_on_disk_where_it_is_asked_for_and_where_the_store_is_far_away(
     environment: dict[str, str], *, has_disk_cache: bool
 ) -> None:
     settings = Settings.from_env(environment)

@@ -57,23 +57,9 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
     """
     async with (
         open_backend(settings) as (ledger, stores),
-        _running(settings, ledger, _with_disk_cache(settings, stores)) as services,
+        _running(settings, ledger, stores) as services,
     ):
         yield services
-
-
-def _with_disk_cache(settings: Settings, stores: Stores) -> Stores:
-    """Of the public kinds whose bytes we serve: where an address is handed out, they go past us.
-
-    Private pictures are on no disk but the store's: a copy would outlive a takedown on another machine.
-    """
-    if not settings.has_disk_cache:
-        return stores
-    from copperplate.adapters.disk_cache import CachedStore, DiskCache
-
-    cache = DiskCache(settings.disk_cache_dir, settings.disk_cache_bytes)
-    served = [spec.bucket for spec in KINDS.values() if spec.is_public and not spec.needs.address]
-    return {**stores, **{bucket: CachedStore(stores[bucket], cache) for bucket in served}}
 
 
 @contextlib.asynccontextmanager

@@ -24,7 +24,17 @@ def make_tiers(settings: Settings, feed: Feed, clock: Clock) -> Tiers:
             max_bytes=settings.memory_bytes,
             max_age_seconds=settings.memory_age.total_seconds(),
         )
-    return Tiers(feed, clock, stale_for=settings.stale, memory=memory, shared=_make_redis(settings, clock))
+    shared = [*_make_disk(settings, clock), *_make_redis(settings, clock)]
+    return Tiers(feed, clock, stale_for=settings.stale, memory=memory, shared=shared)
+
+
+def _make_disk(settings: Settings, clock: Clock) -> list[CopyTier]:
+    """The tier on disk, where it is on; loaded only then."""
+    if not settings.has_disk_cache:
+        return []
+    from copperplate.adapters.disk_tier import DiskTier
+
+    return [DiskTier(clock, settings.disk_cache_parent, settings.disk_cache_bytes)]
 
 
 def _make_redis(settings: Settings, clock: Clock) -> list[CopyTier]:

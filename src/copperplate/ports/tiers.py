@@ -25,12 +25,17 @@ class Copy:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TierFigures:
-    """What one process knows of a tier: entries, their bytes, and the age of the oldest in seconds (None: unknown)."""
+    """What one process knows of a tier: entries, their bytes, and the age of the oldest in seconds (None: unknown).
+
+    `place` names the folder or the server of a shared tier, the same for all processes that share it; empty where the
+    tier is the process's own. It says nothing else: no path, no address.
+    """
 
     tier: Tier
     entries: int
     bytes: int
     oldest_seconds: float | None
+    place: str = ""
 
 
 class CopyTier(Protocol):

@@ -297,8 +297,18 @@ class Settings(TierSettings):
 
     @property
     def has_disk_cache(self) -> bool:
-        """Whether pictures are kept on disk after they were read from the store."""
-        return self.disk_cache_bytes > 0 and (self.on_vercel or self.disk_cache_dir is not None)
+        """Whether pictures are kept on disk: where it is asked for, or the store is far away."""
+        is_far = self.on_vercel or self.supabase_url is not None
+        return self.disk_cache_bytes > 0 and (is_far or self.disk_cache_dir is not None)
+
+    @property
+    def disk_cache_parent(self) -> Path | None:
+        """Where the folder of these pictures is made; None for the system's temporary folder.
+
+        That is all a Vercel function may write to. A server's is memory on many systems, is emptied at a restart, and
+        belongs to every server of the user, where the data folder belongs to one.
+        """
+        return self.disk_cache_dir or (None if self.on_vercel else self.data_dir)
 
     def value_of(self, variable: str) -> Any:
         """The value of the setting with that variable; None where it is not set."""

@@ -63,8 +63,8 @@ class TierSettings(ProcessingSettings):
         "COPPERPLATE_DISK_CACHE_DIR",
         Path,
         None,
-        "Where a folder is made in which pictures read from the store are kept, for servers far from it. "
-        "On Vercel the temporary folder.",
+        "Where a folder is made in which pictures are kept on disk, shared by the processes of a server. Unset, it is "
+        "made where pictures are in Supabase: in `COPPERPLATE_DATA_DIR`, on Vercel in the temporary folder.",
     )
     disk_cache_bytes: int = setting(
         "COPPERPLATE_DISK_CACHE_MB",

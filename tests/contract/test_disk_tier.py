@@ -1,0 +1,325 @@
+"""Copies on disk: what is kept is found as it was, by any process, and everything else is dropped."""
+
+from __future__ import annotations
+
+import os
+import threading
+from dataclasses import replace
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+import pytest
+
+from copperplate.adapters import disk_tier
+from copperplate.adapters.copy_files import read_copy
+from copperplate.adapters.copy_folder import FOLDER, ID_NAME, CopyFolder
+from copperplate.adapters.disk_tier import INLINE_BYTES, DiskTier
+from copperplate.adapters.system_clock import SystemClock
+from copperplate.feed import Cursor, Tier
+from tests.support.copies import DATABASE, JumpingClock, copy_of, key_of
+from tests.support.pictures import picture_request
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from copperplate.ports.tiers import Copy
+
+ENOUGH = 256_000_000
+REQUEST = picture_request()
+
+
+def process(folder: Path, max_bytes: int = ENOUGH) -> DiskTier:
+    """A process's view of a folder that others may use, too."""
+    return DiskTier(SystemClock(), folder, max_bytes)
+
+
+def copies(folder: Path) -> list[Path]:
+    return sorted(file for file in (folder / FOLDER).iterdir() if file.name != ID_NAME)
+
+
+async def keep(tier: DiskTier, copy: Copy) -> None:
+    await tier.keep(copy, REQUEST)
+
+
+async def find(tier: DiskTier, name: str) -> Copy | None:
+    return await tier.find(key_of(name), DATABASE)
+
+
+# --- what is kept -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "copy",
+    [
+        copy_of("kept"),
+        copy_of("kept", b""),
+        copy_of("kept", bytes(range(256)) * 8_000),
+        copy_of("kept", cursor=Cursor(2**60, 2**61)),
+        replace(copy_of("kept"), entry=replace(copy_of("kept").entry, placeholder=None, is_ai_made=False)),
+    ],
+    ids=["small", "empty", "large", "a cursor of 64 bits", "an imported picture"],
+)
+async def test_what_was_kept_is_found_by_every_process_as_it_was(tmp_path: Path, copy: Copy) -> None:
+    one, other = process(tmp_path / "not" / "there" / "yet"), process(tmp_path / "not" / "there" / "yet")
+    await keep(one, copy)
+    assert [await find(tier, "kept") for tier in (one, one, other, other)] == [copy] * 4
+
+
+async def test_nothing_is_found_of_what_was_not_kept(tmp_path: Path) -> None:
+    tier = process(tmp_path)
+    await keep(tier, copy_of("one"))
+    assert await find(tier, "another") is None
+
+
+async def test_a_newer_copy_takes_the_place_of_an_older_one_for_every_process(tmp_path: Path) -> None:
+    one, other = process(tmp_path), process(tmp_path)
+    old, new = copy_of("changed", b"old bytes"), copy_of("changed", b"new bytes", cursor=Cursor(9, 9))
+    await keep(one, old)
+    assert await find(other, "changed") == old
+    await keep(one, new)
+    assert [await find(tier, "changed") for tier in (one, other)] == [new, new]
+    assert len(copies(tmp_path)) == 1
+
+
+async def test_the_same_bytes_with_another_cursor_are_another_copy(tmp_path: Path) -> None:
+    one, other = process(tmp_path), process(tmp_path)
+    await keep(one, copy_of("same", cursor=Cursor(3, 3)))
+    await find(other, "same")
+    await keep(one, copy_of("same", cursor=Cursor(8, 8)))
+    found = await find(other, "same")
+    assert found is not None
+    assert found.cursor == Cursor(8, 8)
+
+
+async def test_what_one_process_drops_is_gone_for_all(tmp_path: Path) -> None:
+    one, other = process(tmp_path), process(tmp_path)
+    await keep(one, copy_of("dropped"))
+    assert await find(one, "dropped") is not None
+    await other.drop(key_of("dropped"))
+    await other.drop(key_of("dropped"))
+    assert [await find(one, "dropped"), copies(tmp_path)] == [None, []]
+
+
+async def test_without_a_folder_it_is_the_systems_temporary_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    await keep(DiskTier(SystemClock(), None, ENOUGH), copy_of("temporary"))
+    assert len(copies(tmp_path)) == 1
+
+
+@pytest.mark.parametrize("key", ["../outside", "", "A" * 64, f"{'0' * 64}\n", "id"])
+async def test_what_is_no_key_reaches_no_file(tmp_path: Path, key: str) -> None:
+    (tmp_path / "outside").write_bytes(b"not ours")
+    tier = process(tmp_path)
+    await tier.keep(replace(copy_of("x"), entry=replace(copy_of("x").entry, key=key)), REQUEST)
+    assert await tier.find(key, DATABASE) is None
+    await tier.drop(key)
+    assert [file.name for file in tmp_path.iterdir()] == ["outside"]
+
+
+async def test_after_it_was_closed_nothing_is_found_nor_kept(tmp_path: Path) -> None:
+    tier = process(tmp_path)
+    await keep(tier, copy_of("one"))
+    await tier.close()
+    await tier.close()
+    await keep(tier, copy_of("two"))
+    assert (await find(tier, "one"), len(copies(tmp_path))) == (None, 1)
+
+
+# --- copies that are not what they were ------------------------------------------------------------
+
+
+def _flipped(raw: bytes, at: int) -> bytes:
+    at %= len(raw)
+    return raw[:at] + bytes([raw[at] ^ 1]) + raw[at + 1 :]
+
+
+@pytest.mark.parametrize(
+    "alter",
+    [
+        lambda raw: b"",
+        lambda raw: raw[:16],
+        lambda raw: raw[:54],
+        lambda raw: raw[:300],
+        lambda raw: raw[:-1],
+        lambda raw: raw + b"x",
+        lambda raw: _flipped(raw, -1),
+        lambda raw: _flipped(raw, 0),
+        lambda raw: _flipped(raw, 20),
+        lambda raw: _flipped(raw, 30),
+        lambda raw: _flipped(raw, 300),
+        lambda raw: raw.replace(b'"cursor":"3:7:4"', b'"cursor":"9:9:  "'),
+        lambda raw: raw.replace(b"copy 1", b"copy 2", 1),
+        lambda raw: bytes(len(raw)),
+        lambda raw: b"\xff" * 10_000,
+    ],
+    ids=[
+        "emptied",
+        "torn in the prefix",
+        "torn before the header",
+        "torn in the header",
+        "cut",
+        "longer",
+        "a bit of the bytes",
+        "a bit of the version",
+        "a bit of the length",
+        "a bit of the header's digest",
+        "a bit of the header",
+        "another cursor",
+        "another version",
+        "zeroed",
+        "something else",
+    ],
+)
+@pytest.mark.parametrize("is_verified", [False, True], ids=["new to the process", "verified before"])
+async def test_a_copy_that_was_altered_is_dropped(
+    tmp_path: Path, alter: Callable[[bytes], bytes], *, is_verified: bool
+) -> None:
+    tier = process(tmp_path)
+    await keep(tier, copy_of("altered"))
+    if is_verified:
+        assert await find(tier, "altered") is not None
+    [file] = copies(tmp_path)
+    whole = file.read_bytes()
+    assert alter(whole) != whole
+    file.write_bytes(alter(whole))
+    assert (await find(tier, "altered"), copies(tmp_path)) == (None, [])
+    await keep(tier, copy_of("altered"))
+    assert await find(tier, "altered") == copy_of("altered")
+
+
+async def test_a_header_without_a_field_is_of_another_version(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("copperplate.adapters.copy_files.entry_row", lambda entry: {"key": entry.key})
+    await keep(process(tmp_path), copy_of("older"))
+    monkeypatch.undo()
+    assert (await find(process(tmp_path), "older"), copies(tmp_path)) == (None, [])
+
+
+async def test_a_copy_of_another_database_is_dropped(tmp_path: Path) -> None:
+    one, other = process(tmp_path), process(tmp_path)
+    await keep(one, copy_of("restored", database="before the restore"))
+    assert await one.find(key_of("restored"), "before the restore") is not None
+    assert (await find(one, "restored"), copies(tmp_path)) == (None, [])
+    await keep(one, copy_of("restored", database="before the restore"))
+    assert (await find(other, "restored"), copies(tmp_path)) == (None, [])
+
+
+async def test_a_copy_under_the_name_of_another_one_is_dropped(tmp_path: Path) -> None:
+    tier = process(tmp_path)
+    await keep(tier, copy_of("one"))
+    copies(tmp_path)[0].rename(tmp_path / FOLDER / key_of("other"))
+    assert (await find(tier, "other"), copies(tmp_path)) == (None, [])
+
+
+@pytest.mark.parametrize("kind", ["a pipe", "a link"])
+async def test_what_is_no_plain_file_is_removed(tmp_path: Path, kind: str) -> None:
+    tier, file = process(tmp_path), tmp_path / FOLDER / key_of("odd")
+    await keep(tier, copy_of("other"))
+    if kind == "a pipe":
+        os.mkfifo(file)
+    else:
+        file.symlink_to(tmp_path / FOLDER / key_of("other"))
+    assert await find(tier, "odd") is None
+    assert [each.name for each in copies(tmp_path)] == [key_of("other")]
+
+
+# --- how it reads -----------------------------------------------------------------------------------
+
+
+async def test_a_digest_is_compared_once_in_a_process_until_the_file_changes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compared: list[str] = []
+
+    def read_and_note(raw: bytes, key: str) -> tuple[bytes, Copy]:
+        compared.append(key)
+        return read_copy(raw, key)
+
+    monkeypatch.setattr(disk_tier, "read_copy", read_and_note)
+    one, other = process(tmp_path), process(tmp_path)
+    await keep(one, copy_of("read"))
+    for tier in (one, one, one, other, other):
+        assert await find(tier, "read") == copy_of("read")
+    assert len(compared) == 2
+    await keep(other, copy_of("read"))
+    for tier in (one, one, other, other):
+        assert await find(tier, "read") == copy_of("read")
+    assert len(compared) == 4
+
+
+async def test_small_files_that_were_verified_are_read_in_the_event_loop_and_all_others_in_threads(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tier, opened_in = process(tmp_path), []
+    open_file = CopyFolder.open
+
+    def open_and_note(self: CopyFolder, name: str) -> tuple[int, os.stat_result] | None:
+        opened_in.append(threading.current_thread() is threading.main_thread())
+        return open_file(self, name)
+
+    monkeypatch.setattr(CopyFolder, "open", open_and_note)
+    await keep(tier, copy_of("small"))
+    await keep(tier, copy_of("large", bytes(INLINE_BYTES + 1)))
+    for name in ("small", "small", "small", "large", "large", "none", "none"):
+        await find(tier, name)
+    assert opened_in == [False, True, True, False, False, False, False]
+
+
+async def test_after_a_read_that_held_up_the_event_loop_threads_read_for_a_while(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = JumpingClock()
+    tier, opened_in, slow = DiskTier(clock, tmp_path, ENOUGH), [], [0.0, 0.2, 0.0, 0.0]
+    await keep(tier, copy_of("read"))
+    open_file = CopyFolder.open
+
+    def open_slowly(self: CopyFolder, name: str) -> tuple[int, os.stat_result] | None:
+        opened_in.append(threading.current_thread() is threading.main_thread())
+        if slow:
+            clock.jump(slow.pop(0))
+        return open_file(self, name)
+
+    monkeypatch.setattr(CopyFolder, "open", open_slowly)
+    for _ in range(3):
+        assert await find(tier, "read") == copy_of("read")
+    assert opened_in == [False, True, False]
+    clock.jump(11)
+    assert await find(tier, "read") == copy_of("read")
+    assert opened_in[-1]
+
+
+async def test_use_is_noted_once_a_minute_by_all_processes_together(tmp_path: Path) -> None:
+    clock = JumpingClock(SystemClock().now())
+    one, other = DiskTier(clock, tmp_path, ENOUGH), DiskTier(clock, tmp_path, ENOUGH)
+    await keep(one, copy_of("used"))
+    [file] = copies(tmp_path)
+    now = int(clock.now().timestamp() * 1e9)
+    written_at = now - 10**12  # so long ago that the system notes no reading by itself
+    os.utime(file, ns=(now, written_at))
+    noted = []
+    for tier, seconds in ((one, 0), (other, 30), (one, 31), (other, 1), (one, 1), (other, 58), (other, 1)):
+        clock.jump(seconds)
+        assert await find(tier, "used") == copy_of("used")
+        noted.append(file.stat().st_atime_ns)
+    assert [noted.index(at) for at in noted] == [0, 0, 2, 2, 2, 2, 6]
+    assert file.stat().st_mtime_ns == written_at
+
+
+async def test_figures_are_those_of_the_folder_for_every_process_in_it(tmp_path: Path) -> None:
+    one, other, elsewhere = process(tmp_path), process(tmp_path), process(tmp_path / "elsewhere")
+    for name in ("a", "b"):
+        await keep(one, copy_of(name))
+    (tmp_path / FOLDER / f"{key_of('c')}.unfinished").write_bytes(b"half")
+    written_at = SystemClock().now() - timedelta(minutes=5)
+    os.utime(tmp_path / FOLDER / key_of("a"), (written_at.timestamp(), written_at.timestamp()))
+    figures, same, empty = await one.figures(), await other.figures(), await elsewhere.figures()
+    assert figures is not None
+    assert same is not None
+    assert empty is not None
+    size = sum(file.stat().st_size for file in copies(tmp_path) if "." not in file.name)
+    assert (figures.tier, figures.entries, figures.bytes) == (Tier.DISK, 2, size)
+    assert figures.oldest_seconds == pytest.approx(300, abs=60)
+    assert (same.place, len(same.place), empty.place == same.place) == (figures.place, 32, False)
+    assert (empty.entries, empty.bytes, empty.oldest_seconds) == (0, 0, None)

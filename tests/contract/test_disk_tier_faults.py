@@ -1,0 +1,307 @@
+"""Copies on disk while processes are killed and disks refuse: never a wrong byte, never an error."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import signal
+import subprocess
+import sys
+import threading
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from copperplate.adapters import disk_tier
+from copperplate.adapters.copy_folder import FOLDER, CopyFolder
+from copperplate.adapters.disk_tier import DiskTier
+from tests.contract.test_disk_tier import copies, find, keep, process
+from tests.support.copies import BODY, JumpingClock, copy_of, key_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+
+def kept_bytes(folder: Path) -> int:
+    return sum(_size(file) for file in copies(folder)) if (folder / FOLDER).exists() else 0
+
+
+def _size(file: Path) -> int:
+    try:
+        return file.stat().st_size
+    except FileNotFoundError:  # evicted meanwhile
+        return 0
+
+
+# --- processes that are killed ----------------------------------------------------------------------
+
+KILLED_WHILE_KEEPING = """
+import asyncio, os, pathlib, signal, sys
+from copperplate.adapters.disk_tier import DiskTier
+from copperplate.adapters.system_clock import SystemClock
+from tests.support.copies import copy_of
+from tests.support.pictures import picture_request
+
+folder, point = pathlib.Path(sys.argv[1]), sys.argv[2]
+def die(*_):
+    os.kill(os.getpid(), signal.SIGKILL)
+if point == "half-written":
+    real = pathlib.Path.open
+    class Half:
+        def __init__(self, file): self.file = file
+        def __enter__(self): return self
+        def __exit__(self, *_): return None
+        def writelines(self, parts):
+            body = b"".join(parts)
+            self.file.write(body[: len(body) // 2]); self.file.flush(); die()
+    pathlib.Path.open = lambda self, mode: Half(real(self, mode))
+else:
+    pathlib.Path.replace = die
+asyncio.run(DiskTier(SystemClock(), folder, 1_000_000).keep(copy_of("killed"), picture_request()))
+"""
+
+
+@pytest.mark.parametrize("point", ["half-written", "before the rename"])
+async def test_a_process_killed_while_it_keeps_a_copy_leaves_none_and_its_rest_is_evicted(
+    tmp_path: Path, point: str
+) -> None:
+    ended = subprocess.run([sys.executable, "-c", KILLED_WHILE_KEEPING, str(tmp_path), point], check=False, timeout=30)
+    assert ended.returncode == -signal.SIGKILL
+    [rest] = copies(tmp_path)
+    tier = process(tmp_path, 100_000)
+    assert await find(tier, "killed") is None
+    os.utime(rest, (1, 1))
+    for number in range(60):
+        await keep(tier, copy_of(str(number), bytes(3_000)))
+    assert rest not in copies(tmp_path)
+
+
+# Names are of pictures that all have their own bytes; a copy found has to be one that was kept, whole.
+HAMMERING = """
+import asyncio, hashlib, pathlib, random, sys
+from copperplate.adapters.disk_tier import DiskTier
+from copperplate.adapters.system_clock import SystemClock
+from copperplate.feed import Cursor
+from tests.support.copies import DATABASE, copy_of, key_of
+from tests.support.pictures import picture_request
+
+REQUEST = picture_request()
+
+def copy(number, made):
+    body = hashlib.shake_256(f"{number} {made}".encode()).digest(1_000 + 37 * number % 5_000 + made)
+    return copy_of(str(number), body, cursor=Cursor(made, made))
+
+async def main(rounds):
+    tier, rng, hits = DiskTier(SystemClock(), pathlib.Path(sys.argv[1]), 800_000), random.Random(sys.argv[2]), 0
+    while rounds:
+        rounds -= 1
+        number = rng.randrange(250)
+        found = await tier.find(key_of(str(number)), DATABASE)
+        if found is not None:
+            assert found == copy(number, found.cursor.xmin), number
+            hits += 1
+        if found is None or rng.random() < 0.1:
+            await tier.keep(copy(number, rng.randrange(5)), REQUEST)
+        if rng.random() < 0.05:
+            await tier.drop(key_of(str(rng.randrange(250))))
+    assert hits
+asyncio.run(main(int(sys.argv[3])))
+"""
+
+
+def _hammer(folder: Path, seed: int, rounds: int) -> subprocess.Popen[str]:
+    command = [sys.executable, "-c", HAMMERING, str(folder), str(seed), str(rounds)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+
+def test_four_processes_share_a_folder_within_its_bound(tmp_path: Path) -> None:
+    processes = [_hammer(tmp_path, seed, 800) for seed in range(4)]
+    most = 0
+    while any(each.poll() is None for each in processes):
+        most = max(most, kept_bytes(tmp_path))
+    said = [each.communicate(timeout=60)[0] for each in processes]
+    assert ([each.returncode for each in processes], said) == ([0] * 4, [""] * 4)
+    assert 400_000 < most <= 800_000
+
+
+def test_eight_processes_killed_at_any_moment_leave_no_wrong_byte(tmp_path: Path) -> None:
+    rng, seeds = random.Random(16), iter(range(1_000))
+    processes = [_hammer(tmp_path, next(seeds), -1) for _ in range(8)]
+    killed, ends_at = 0, time.monotonic() + 4
+    while time.monotonic() < ends_at or killed < 8:
+        time.sleep(rng.random() * 0.15)
+        victim = processes.pop(rng.randrange(len(processes)))
+        victim.kill()
+        assert (victim.communicate(timeout=60)[0], victim.returncode) == ("", -signal.SIGKILL)
+        killed += 1
+        processes.append(_hammer(tmp_path, next(seeds), -1))
+    for each in processes:
+        each.kill()
+    assert [each.communicate(timeout=60)[0] for each in processes] == [""] * 8
+    last = _hammer(tmp_path, next(seeds), 600)
+    assert (last.communicate(timeout=60)[0], last.returncode) == ("", 0)
+
+
+# --- the bound -------------------------------------------------------------------------------------
+
+
+async def test_folder_never_holds_more_than_its_bound_and_still_holds_most_of_it(tmp_path: Path) -> None:
+    tier, most = process(tmp_path, 320_000), 0
+    for number in range(300):
+        await keep(tier, copy_of(str(number), bytes(4_000)))
+        most = max(most, kept_bytes(tmp_path))
+    assert 200_000 < most <= 320_000
+    assert await find(tier, "299") is not None
+    assert await find(tier, "0") is None
+
+
+async def test_what_was_used_longest_ago_goes_first(tmp_path: Path) -> None:
+    tier, names = process(tmp_path, 64_000), [f"picture {number}" for number in range(18)]
+    for age, name in enumerate(names):
+        await keep(tier, copy_of(name, bytes(1_900)))
+        os.utime(tmp_path / FOLDER / key_of(name), (1_000 + age, 1_000 + age))
+    await find(tier, names[0])  # the oldest, but used just now
+    await keep(tier, copy_of("new", bytes(1_900)))
+    await keep(tier, copy_of("newer", bytes(1_900)))
+    left = {file.name for file in copies(tmp_path)}
+    assert key_of(names[0]) in left
+    assert key_of(names[1]) not in left
+    assert {key_of(name) for name in names[-8:]} <= left
+
+
+async def test_folder_left_by_a_larger_setting_shrinks_with_the_first_copy(tmp_path: Path) -> None:
+    for number in range(50):
+        await keep(process(tmp_path), copy_of(str(number), bytes(4_000)))
+    await keep(process(tmp_path, 100_000), copy_of("new", bytes(2_000)))
+    assert kept_bytes(tmp_path) <= 100_000
+
+
+async def test_a_picture_too_large_to_share_the_folder_is_not_kept(tmp_path: Path) -> None:
+    tier = process(tmp_path, 100_000)
+    await keep(tier, copy_of("large", bytes(50_000)))
+    assert await find(tier, "large") is None
+    assert copies(tmp_path) == []
+
+
+# --- disks that refuse -------------------------------------------------------------------------------
+
+
+async def test_a_full_disk_is_said_once_and_everything_goes_on(
+    tiny_disk: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    tier = process(tiny_disk)
+    kept = [copy_of(f"full {number}", random.Random(number).randbytes(60_000)) for number in range(12)]
+    for copy in kept:
+        await keep(tier, copy)
+    found = [await find(tier, f"full {number}") for number in range(12)]
+    assert [each for each in found if each is not None] == kept[: len(copies(tiny_disk))]
+    assert caplog.text.count("the disk cache is of no use") == 1
+    assert "No space left" in caplog.text
+    assert 0 < len(copies(tiny_disk)) < 12, "what fitted is served, and nothing half-written is left"
+
+
+async def test_a_disk_that_became_read_only_serves_what_it_has(tiny_disk: Path) -> None:
+    tier = process(tiny_disk)
+    await keep(tier, copy_of("kept"))
+    os.utime(copies(tiny_disk)[0], (1, 1))
+    subprocess.run(["mount", "-o", "remount,ro", str(tiny_disk)], check=True)
+    await keep(tier, copy_of("late"))
+    await tier.drop(key_of("kept"))
+    for each in (tier, tier, process(tiny_disk)):
+        assert [await find(each, name) for name in ("kept", "late")] == [copy_of("kept"), None]
+
+
+def _open_to_all(folder: Path) -> None:
+    folder.mkdir()
+    folder.chmod(0o777)
+
+
+def _led_elsewhere(folder: Path) -> None:
+    (folder.parent / "elsewhere").mkdir()
+    folder.symlink_to(folder.parent / "elsewhere")
+
+
+@pytest.mark.parametrize("prepare", [_open_to_all, _led_elsewhere], ids=["open to all", "a link"])
+async def test_a_folder_where_others_could_plant_pictures_is_not_used_and_that_is_said_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, prepare: Callable[[Path], None]
+) -> None:
+    prepare(tmp_path / FOLDER)
+    tier = process(tmp_path)
+    for _ in range(2):
+        await keep(tier, copy_of("planted"))
+        assert await find(tier, "planted") is None
+    assert (await tier.figures(), copies(tmp_path)) == (None, [])
+    assert caplog.text.count("only this user") == 1
+
+
+async def test_a_folder_that_becomes_open_to_all_is_used_no_more(tmp_path: Path) -> None:
+    tier = process(tmp_path)
+    await keep(tier, copy_of("planted"))
+    assert await find(tier, "planted") is not None
+    (tmp_path / FOLDER).chmod(0o777)
+    assert await find(tier, "planted") is None
+
+
+async def test_its_own_folder_is_closed_to_others(tmp_path: Path) -> None:
+    await keep(process(tmp_path), copy_of("closed"))
+    assert (tmp_path / FOLDER).stat().st_mode & 0o777 == 0o700
+
+
+async def test_a_place_where_no_folder_can_be_is_no_error(tmp_path: Path) -> None:
+    (tmp_path / "in the way").write_text("no folder")
+    tier = process(tmp_path / "in the way")
+    await keep(tier, copy_of("kept"))
+    await tier.drop(key_of("kept"))
+    assert (await find(tier, "kept"), await tier.figures()) == (None, None)
+
+
+async def test_a_folder_that_vanishes_is_made_again(tmp_path: Path) -> None:
+    tier = process(tmp_path)
+    await keep(tier, copy_of("vanished"))
+    assert await find(tier, "vanished") is not None
+    (tmp_path / FOLDER).rename(tmp_path / "away")
+    assert await find(tier, "vanished") is None
+    await keep(tier, copy_of("vanished"))
+    assert await find(tier, "vanished") == copy_of("vanished")
+
+
+async def test_a_disk_that_hangs_keeps_nobody_waiting_and_is_asked_again_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    clock = JumpingClock()
+    tier = DiskTier(clock, tmp_path, 256_000_000)
+    for name in ("hung", "other"):
+        await keep(tier, copy_of(name))
+    assert await find(tier, "other") is not None
+    released, open_file = threading.Event(), CopyFolder.open
+
+    def hang(self: CopyFolder, name: str) -> tuple[int, os.stat_result] | None:
+        if name == key_of("hung"):
+            released.wait(30)
+        return open_file(self, name)
+
+    monkeypatch.setattr(CopyFolder, "open", hang)
+    monkeypatch.setattr(disk_tier, "PATIENCE_SECONDS", 0.2)
+    try:
+        waiting = asyncio.create_task(find(tier, "hung"))
+        await asyncio.sleep(0.01)
+        assert await find(tier, "other") == copy_of("other")
+        assert await waiting is None
+        assert await find(tier, "other") is None, "it is left alone"
+        assert caplog.text.count("does not answer") == 1
+    finally:
+        released.set()
+    clock.jump(11)
+    assert [await find(tier, name) for name in ("other", "hung")] == [copy_of("other"), copy_of("hung")]
+
+
+async def test_bytes_are_never_in_the_log(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    tier = process(tmp_path)
+    await keep(tier, copy_of("altered"))
+    copies(tmp_path)[0].write_bytes(BODY)
+    assert await find(tier, "altered") is None
+    assert "a picture in the disk cache is dropped" in caplog.text
+    assert "a picturea picture" not in caplog.text
