@@ -44,7 +44,7 @@ PYTHON_AREAS: Final = {
     "fal": ("adapters/fal/*.py", "adapters/judged_transport.py", "adapters/bounded_stream.py"),
     "openai": ("adapters/openai/*.py", "adapters/blame.py", "adapters/base64_forms.py", "adapters/retry_after.py"),
     "supabase": ("adapters/supabase/*.py", "adapters/vercel_cdn.py", "adapters/object_paths.py"),
-    "stores": ("adapters/filesystem.py", "adapters/disk_cache.py", "adapters/memory/store.py"),
+    "stores": ("adapters/filesystem.py", "adapters/disk_tier.py", "adapters/copy_*.py", "adapters/memory/store.py"),
     "ledger": ("adapters/ledger/*.py",),
     "http": ("http/*.py",),
     "routes": ("http/routes/*.py",),

@@ -49,13 +49,14 @@ class ServingHarness(CoordinatorHarness):
     def server(self) -> Renditions:
         """One process more; it keeps pictures in `folder`, where there is one."""
         shared = [] if self.folder is None else [DiskTier(self.clock, self.folder, 256_000_000)]
+        tiers = Tiers(self.ledger, self.clock, shared=shared)
         return Renditions(
-            coordinator=self.process(),
+            coordinator=self.process(tiers=tiers),
             ledger=self.ledger,
             kinds=self.kinds,
             images=self.images,
             clock=self.clock,
-            tiers=Tiers(self.ledger, self.clock, shared=shared),
+            tiers=tiers,
         )
 
 

@@ -20,6 +20,7 @@ from copperplate.generation.lookup import LookupOptions
 from copperplate.generation.timings import Timings
 from copperplate.model import Job, PictureFacts, PictureFormat, ProviderResult, Size
 from copperplate.testing import PERMIT
+from copperplate.tiers.tiers import Tiers
 from tests.support.pictures import ENCODER_VERSION, PLACEHOLDER
 
 if TYPE_CHECKING:
@@ -203,7 +204,9 @@ class CoordinatorHarness:
         # What every process stores beside an original.
         self.ahead: tuple[PictureFormat, ...] = (PictureFormat.WEBP,)
 
-    def process(self, *, timings: Timings | None = None, max_waiters: int = 5_000) -> Coordinator:
+    def process(
+        self, *, timings: Timings | None = None, max_waiters: int = 5_000, tiers: Tiers | None = None
+    ) -> Coordinator:
         """A coordinator with flights of its own, as a process has."""
         return Coordinator(
             ledger=self.ledger,
@@ -213,6 +216,7 @@ class CoordinatorHarness:
             timings=timings or Timings(),
             max_waiters=max_waiters,
             ahead=self.ahead,
+            begin_fill=(tiers or Tiers(None, self.clock)).begin_fill,
         )
 
     async def begin(

@@ -169,7 +169,7 @@ async def test_private_pictures_lie_in_no_disk_cache(tmp_path: Path) -> None:
     for kind in KINDS:
         request, copy = replace(picture_request(), kind=kind), copy_of(kind)
         entry = replace(copy.entry, kind=kind, key=request.rendition_key, generation_key=request.generation_key)
-        await tiers.keep(request, LookupResult(entry=entry, outcome=Outcome.HIT, body=copy.body), fill)
+        await tiers.keep(request, LookupResult(entry=entry, outcome=Outcome.HIT, body=copy.body, fill=fill))
         is_kept = bool(list(tmp_path.glob(f"*/{request.rendition_key}")))
         assert (is_kept, await tiers.find(request) is not None) == (KINDS[kind].is_public,) * 2, kind
         await tiers.drop(entry)
@@ -197,8 +197,8 @@ async def test_copies_on_disk_lie_where_the_settings_say(
     await tiers.coherence.read()
     copy, request = copy_of("x"), picture_request()
     entry = replace(copy.entry, key=request.rendition_key, generation_key=request.generation_key)
-    found = LookupResult(entry=entry, outcome=Outcome.HIT, body=copy.body)
-    await tiers.keep(request, found, tiers.begin_fill())
+    found = LookupResult(entry=entry, outcome=Outcome.HIT, body=copy.body, fill=tiers.begin_fill())
+    await tiers.keep(request, found)
     kept = [file.relative_to(tmp_path).parts[0] for file in tmp_path.glob(f"*/*/{entry.key}")]
     assert kept == ([] if parent == "off" else [parent])
     await tiers.close()

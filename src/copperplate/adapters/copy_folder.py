@@ -23,7 +23,7 @@ ID_NAME: Final = "id"
 UNFINISHED: Final = "."
 # A file's time of use is written so often at most.
 TOUCH_NS: Final = 60 * 10**9
-# What is there may be a pipe by now, or lead elsewhere.
+# What is there may be a pipe, whose writer nobody waits for, or lead elsewhere.
 _READ: Final = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
 
 
@@ -60,7 +60,7 @@ class CopyFolder:
         self._parent = parent
 
     def open(self, name: str) -> tuple[int, os.stat_result] | None:
-        """A file to read, which the caller closes, and its state. None where there is none, or it is no plain file."""
+        """A file to read, which the caller closes, and its state. None where there is none; a link is removed."""
         try:
             file = os.open(f"{self._checked()}/{name}", _READ)
         except FileNotFoundError:
@@ -70,12 +70,7 @@ class CopyFolder:
                 raise
             self.remove([name])
             return None
-        found = os.fstat(file)
-        if not stat.S_ISREG(found.st_mode):
-            os.close(file)
-            self.remove([name])
-            return None
-        return file, found
+        return file, os.fstat(file)
 
     def write(self, name: str, parts: Iterable[bytes]) -> None:
         """Give a file its whole content in one step: readers see all of it, or what was there before."""
