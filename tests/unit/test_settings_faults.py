@@ -68,7 +68,14 @@ ABSURD = {
     "COPPERPLATE_LEASE_SECONDS": ("0", "-1", "nan", "inf"),
     "COPPERPLATE_HEARTBEAT_SECONDS": ("0", "-1", "x", "19"),
     "REDIS_URL": (
-        *("None", "localhost:6379", "http://redis.example.com", "unix:///run/redis.sock", "redis:///0", "redis://[half"),
+        *(
+            "None",
+            "localhost:6379",
+            "http://redis.example.com",
+            "unix:///run/redis.sock",
+            "redis:///0",
+            "redis://[half",
+        ),
         *("redis://h:0", "redis://h:65536", "redis://h:port", "redis://h/one", "redis://h/0/1", "redis://h/0#1"),
         # How long we wait is nobody else's to say.
         *("redis://h?socket_timeout=30", "redis://h?health_check_interval=1", "redis://h?db=x", "redis://h?protocol=3"),
