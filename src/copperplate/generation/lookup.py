@@ -67,7 +67,8 @@ class LookupResult:
     None where the generation keeps as many renditions as it may. `tier` is the one that had it; None: the ledger.
     One that tiers may keep a copy of carries what was known before it was asked for: `fill`. That is of the flight that
     asked the ledger: who joins it may have read since then of an invalidation that its result has not seen.
-    One that `is_shared` was asked for by another caller of this process first.
+    One that `is_shared` was asked for by another caller of this process first. `fault` is why its bytes, which were
+    read for all who wait, are not there: raised where they are wanted.
     """
 
     entry: Entry
@@ -79,6 +80,7 @@ class LookupResult:
     tier: Tier | None = None
     fill: Fill | None = field(default=None, repr=False, compare=False)
     is_shared: bool = field(default=False, compare=False)
+    fault: CopperplateError | None = field(default=None, repr=False, compare=False)
 
     def shared(self) -> LookupResult:
         """The same for callers who joined the flight: the picture was found or generated for another."""

@@ -151,20 +151,25 @@ class Renditions:
     ) -> LookupResult:
         """What many wait for, with its bytes: so all of them are woken once, when it can be answered.
 
-        Without them where they cannot be read: those who want no bytes are answered all the same.
+        Where they cannot be read, with the reason: those who want no bytes are answered all the same.
         """
         entry = found.entry
         is_answer = entry.key == request.rendition_key and self._maker.is_current(entry)
         if not is_answer or (at_most_bytes is not None and entry.size_bytes > at_most_bytes):
             return found
-        with contextlib.suppress(CopperplateError):
+        try:
             return replace(found, body=await self._fetch(request, entry))
-        return found
+        except CopperplateError as error:
+            return replace(found, fault=error)
+        except asyncio.CancelledError:
+            return found  # the process ends, and the flight with it; reads go on
 
     async def _read(self, request: PictureRequest, found: LookupResult, at_most_bytes: int | None) -> LookupResult:
         entry, store = found.entry, self._store(request)
         if at_most_bytes is not None and entry.size_bytes > at_most_bytes and store.public_url(entry.path) is not None:
             return replace(await self._require_address(request, found), body=None)
+        if found.fault is not None:
+            raise found.fault
         if found.body is not None:
             return found
         return replace(found, body=await self._fetch(request, entry))
