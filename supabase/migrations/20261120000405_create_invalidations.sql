@@ -167,16 +167,17 @@ begin
         where s.is_only
         returning s.* into v_state;
     end if;
+    -- By their places: nothing updates them.
     delete from copperplate.invalidations as i
-    where (i.transaction, i.id) in (
-        select o.transaction, o.id
+    where i.ctid = any(array(
+        select o.ctid
         from copperplate.invalidations as o
         where
             o.transaction < pg_snapshot_xmax(v_state.forgotten)
             and pg_visible_in_snapshot(o.transaction, v_state.forgotten)
         order by o.transaction, o.id
         limit p_limit
-    );
+    ));
 end;
 $$;
 

@@ -50,7 +50,7 @@ comment on function copperplate.covers(pg_snapshot, pg_snapshot) is
 revoke all on function copperplate.covers(pg_snapshot, pg_snapshot) from public, anon, authenticated;
 grant execute on function copperplate.covers(pg_snapshot, pg_snapshot) to service_role;
 
-create function copperplate.invalidations_since(p_since pg_snapshot, p_limit integer)
+create function copperplate.list_invalidations(p_from xid8, p_since pg_snapshot, p_limit integer)
 returns jsonb
 language sql
 stable
@@ -62,20 +62,20 @@ as $$
         select i.transaction, i.generation_key, i.tier
         from copperplate.invalidations as i
         where
-            i.transaction >= pg_snapshot_xmin(p_since)
+            i.transaction >= p_from
             -- What was restored from another server may be of its future.
             and i.transaction < pg_snapshot_xmax(pg_current_snapshot())
-            and not pg_visible_in_snapshot(i.transaction, p_since)
+            and (p_since is null or not pg_visible_in_snapshot(i.transaction, p_since))
         order by i.transaction, i.id
         limit p_limit
     ) as n;
 $$;
 
-comment on function copperplate.invalidations_since(pg_snapshot, integer) is
-'Invalidations by transactions that a snapshot does not include, as [[transaction, generation_key, tier]]; p_limit at
-most.';
-revoke all on function copperplate.invalidations_since(pg_snapshot, integer) from public, anon, authenticated;
-grant execute on function copperplate.invalidations_since(pg_snapshot, integer) to service_role;
+comment on function copperplate.list_invalidations(xid8, pg_snapshot, integer) is
+'Invalidations from a transaction on, without those by transactions that a snapshot includes, as [[transaction,
+generation_key, tier]]; p_limit at most.';
+revoke all on function copperplate.list_invalidations(xid8, pg_snapshot, integer) from public, anon, authenticated;
+grant execute on function copperplate.list_invalidations(xid8, pg_snapshot, integer) to service_role;
 
 create function public.read_feed(p_since text default null, p_database text default null)
 returns jsonb
@@ -102,33 +102,31 @@ declare
         v_now
     );
     v_invalidations jsonb;
-    v_before xid8;
+    v_from bigint := 0;
 begin
     if copperplate.covers(v_now, v_since) and copperplate.covers(v_since, v_forgotten) then
-        v_invalidations := copperplate.invalidations_since(v_since, c_most + 1);
+        v_invalidations := copperplate.list_invalidations(pg_snapshot_xmin(v_since), v_since, c_most + 1);
     end if;
     if v_invalidations is null or jsonb_array_length(v_invalidations) > c_most then
         v_since := null;
         -- Whole transactions: the first that does not fit, and all before it, are left out.
-        v_before := (
-            select i.transaction
+        v_from := (
+            select i.transaction::text::bigint + 1
             from copperplate.invalidations as i
             where i.transaction < pg_snapshot_xmax(v_now)
             order by i.transaction desc, i.id desc
             offset c_newest
             limit 1
         );
-        v_before := greatest(v_before, (pg_snapshot_xmax(v_forgotten)::text::bigint - 1)::text::xid8);
-        v_invalidations := copperplate.invalidations_since(
-            format('%1$s:%1$s:', v_before::text::bigint + 1)::pg_snapshot, c_newest
-        );
+        v_from := greatest(v_from, pg_snapshot_xmax(v_forgotten)::text::bigint);
+        v_invalidations := copperplate.list_invalidations(v_from::text::xid8, null, c_newest);
     end if;
     return jsonb_build_object(
         'database', v_database,
         'cursor', v_now::text,
         'invalidations', v_invalidations,
         'is_continued', v_since is not null,
-        'known_from', case when v_since is null then v_before::text::bigint + 1 else 0 end,
+        'known_from', v_from,
         'has_cdn_purges', false
     );
 end;

@@ -1,0 +1,119 @@
+"""After a restore or a promotion the ledger has another id, and no cursor from before is continued."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import psycopg
+
+from copperplate.local.bootstrap import bootstrap
+from copperplate.local.cluster import Cluster, ignore
+from copperplate.local.home import find_home
+from copperplate.local.migrations import migrate
+from tests.contract.ledger.feed import start
+from tests.support.clusters import eventually, open_folder
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from copperplate.adapters.ledger.postgres import PostgresLedger
+
+    Editor = psycopg.Connection[dict[str, Any]]
+
+RAISE = "select is_raised from copperplate.raise_fences('2025-11-29 12:00 UTC')"
+NOTE = "insert into copperplate.invalidations (generation_key) values (%s)"
+FUTURE = 2**52 + 3
+
+
+async def test_raising_fences_renews_the_id_once_a_restore(ledger: PostgresLedger, editor: Editor) -> None:
+    reader = await start(ledger)
+    editor.execute(NOTE, ["a"])
+    for is_raised in (True, False):
+        before = reader.database
+        assert editor.execute(RAISE).fetchone() == {"is_raised": is_raised}
+        page = await reader.read()
+        assert page.is_continued is not is_raised
+        assert (page.database != before) is is_raised
+        assert page.invalidations == ()
+        assert await reader.keys() == []
+
+
+def id_of(url: str) -> str:
+    with psycopg.connect(url) as connection:
+        row = connection.execute("select copperplate.database_id()").fetchone()
+    assert row is not None
+    return str(row[0])
+
+
+def test_copies_of_a_database_have_ids_of_their_own(cluster: Cluster, make_database: Callable[[], str]) -> None:
+    ids = [id_of(cluster.url(database=make_database())) for _ in range(2)]
+    assert len(set(ids)) == 2
+
+
+def test_tables_that_are_made_anew_have_another_id(cluster: Cluster, database: str) -> None:
+    """As `pg_restore --clean` does it, with the rows of the dump."""
+    url = cluster.url(database=database)
+    before = id_of(url)
+    with psycopg.connect(url, autocommit=True) as owner:
+        owner.execute(
+            "create table copperplate.again (like copperplate.invalidations including all);"
+            "drop table copperplate.invalidations;"
+            "alter table copperplate.again rename to invalidations"
+        )
+    assert id_of(url) != before
+
+
+async def test_transactions_of_another_server_are_neither_told_nor_in_the_way(
+    ledger: PostgresLedger, editor: Editor
+) -> None:
+    """A dump of a server that had counted much further."""
+    editor.execute(
+        f"insert into copperplate.invalidations (transaction, generation_key) values ('{FUTURE}', 'theirs');"
+        f"update copperplate.feed_states set forgotten = '{FUTURE}:{FUTURE}:', marked = '{FUTURE}:{FUTURE}:'".encode()
+    )
+    reader = await start(ledger)
+    editor.execute(NOTE, ["ours"])
+    assert await reader.keys() == [("ours", None)]
+    # And once a day has passed they are in nobody's way.
+    for _ in range(3):
+        editor.execute("update copperplate.feed_states set marked_at = now() - interval '2 days'")
+        editor.execute("select copperplate.forget_invalidations(10)")
+        assert await reader.keys() == []
+    left = editor.execute("select generation_key from copperplate.invalidations").fetchall()
+    assert left == [{"generation_key": "theirs"}]
+
+
+async def test_a_feed_without_its_state_is_continued_by_nobody(ledger: PostgresLedger, editor: Editor) -> None:
+    reader = await start(ledger)
+    editor.execute("delete from copperplate.feed_states")
+    for _ in range(2):
+        editor.execute(NOTE, ["a"])
+        page = await reader.read()
+        assert not page.is_continued
+        assert page.known_from == page.cursor.xmax
+
+
+def test_a_recovery_from_an_archive_renews_the_id_and_a_restart_does_not() -> None:
+    with open_folder() as folder:
+        with Cluster.start(folder, is_durable=False) as running:
+            bootstrap(running.superuser_url, passwords=running.passwords)
+            migrate(running.owner_url, announce=ignore)
+            before = id_of(running.owner_url)
+        with Cluster.start(folder, is_durable=False) as running:
+            assert id_of(running.owner_url) == before
+            with psycopg.connect(running.superuser_url, autocommit=True) as superuser:
+                # An archive that has no more to give: the recovery ends where the data folder does.
+                superuser.execute("alter system set restore_command = 'false'")
+        recover(folder)
+        with Cluster.start(folder, is_durable=False) as running:
+            with psycopg.connect(running.superuser_url, autocommit=True) as superuser:
+                eventually(lambda: superuser.execute("select pg_is_in_recovery()").fetchone() == (False,))
+            assert id_of(running.owner_url) != before
+
+
+def recover(folder: Path) -> None:
+    """Make the next start a recovery from an archive, as a point-in-time restore is one."""
+    home = find_home(folder)
+    assert home is not None
+    (home.pgdata / "recovery.signal").touch()
