@@ -28,7 +28,18 @@ class SlowWire:
         # Connections that were taken, and pieces of questions that came.
         self.connections = 0
         self.questions = 0
+        self._listener: asyncio.Server | None = None
         self._open: dict[asyncio.StreamWriter, asyncio.Task[None] | None] = {}
+
+    async def listen(self, tls: ssl.SSLContext | None) -> None:
+        """Take connections, on the same port as before."""
+        self._listener = await asyncio.start_server(self.serve, "127.0.0.1", self.port, ssl=tls)
+        self.port = self._listener.sockets[0].getsockname()[1]
+
+    def refuse(self) -> None:
+        """Take no more connections; those that are open stay."""
+        assert self._listener is not None
+        self._listener.close()
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """One connection, until either side ends it."""
@@ -67,10 +78,9 @@ class SlowWire:
 async def slow_wire(to_port: int, *, tls: ssl.SSLContext | None = None) -> AsyncIterator[SlowWire]:
     """Until the block ends; with `tls` clients have to speak TLS."""
     wire = SlowWire(to_port)
-    server = await asyncio.start_server(wire.serve, "127.0.0.1", 0, ssl=tls)
-    wire.port = server.sockets[0].getsockname()[1]
+    await wire.listen(tls)
     try:
         yield wire
     finally:
-        server.close()
+        wire.refuse()
         await wire.close()

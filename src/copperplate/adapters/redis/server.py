@@ -89,8 +89,8 @@ async def run(pool: BlockingConnectionPool, commands: Sequence[Command]) -> tupl
 
 
 def code_of(error: ResponseError) -> str:
-    """The first word of an error's text, such as OOM, where it is one; the rest may quote what was sent."""
-    found = re.match(r"[A-Z]{2,20}\b", str(error))
+    """The first word of an error as the server sent it, such as OOM, where it is one; the rest may quote a command."""
+    found = re.match(r"[A-Z]{2,20}\b", error.status_code or str(error))
     return found[0] if found else "ERR"
 
 
