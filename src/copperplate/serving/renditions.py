@@ -92,6 +92,8 @@ class Renditions:
                 read = await self._read(request, found, at_most_bytes)
                 # Reading takes a while: what was declared wrong meanwhile is looked up.
                 if (right := await self._tiers.confirm(read)) is not None:
+                    if found.body is None:  # as from Redis: nearer tiers have none
+                        await self._tiers.keep(request, right)
                     return right
         return await self._persist(lambda: self._find_and_read(request, options, at_most_bytes))
 

@@ -103,7 +103,7 @@ class Tiers:
     async def keep(self, request: PictureRequest, found: LookupResult) -> None:
         """Keep what was found after its `fill` began, if nothing was declared wrong of it meanwhile.
 
-        What is not recorded yet is kept in memory alone.
+        What is not recorded yet is kept in memory alone; what a tier has itself is not kept there again.
         """
         if (fill := found.fill) is None or found.body is None or not KINDS[request.kind].is_public:
             return
@@ -113,7 +113,7 @@ class Tiers:
         if found.keeping is not None:
             return
         for tier in self._shared:
-            if self.coherence.is_right(copy, tier.tier):
+            if tier.tier is not found.tier and self.coherence.is_right(copy, tier.tier):
                 await tier.keep(copy, request)
 
     async def drop(self, entry: Entry) -> None:
