@@ -110,7 +110,7 @@ class Services:
         What the ledger says at the flush of due work, `work.is_due` says afterwards.
         """
         stop_at = self.clock.monotonic() + within_seconds
-        for part in (self.coordinator, self.promises, self.work, self.renditions):
+        for part in (self.coordinator, self.promises, self.work, self.renditions, self.tiers):
             await part.finish(call, within_seconds=max(0.0, stop_at - self.clock.monotonic()))
         await self.request_meter.flush()
 
@@ -119,7 +119,7 @@ class Services:
         self.watches.close()
         stop_at = self.clock.monotonic() + within_seconds
         self.work.stop()
-        for part in (self.coordinator, self.promises, self.work, self.renditions):
+        for part in (self.coordinator, self.promises, self.work, self.renditions, self.tiers):
             await part.shut_down(within_seconds=max(0.0, stop_at - self.clock.monotonic()))
         await self.request_meter.flush()
 

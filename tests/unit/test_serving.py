@@ -39,9 +39,9 @@ class CountingTiers(Tiers):
 
     keeps = 0
 
-    async def keep(self, request: PictureRequest, found: LookupResult) -> None:
+    def keep(self, request: PictureRequest, found: LookupResult) -> None:
         self.keeps += 1
-        await super().keep(request, found)
+        super().keep(request, found)
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from copperplate.model import PictureFormat, PictureRequest, Rendition
 from copperplate.recipes.display import DISPLAY_NAMES, PLACEHOLDER_NAME, is_placeholder, parse_display
 from copperplate.recipes.image import parse_format, rendition_key
 from copperplate.recipes.url import MAX_QUERY_BYTES, parameter_name, parameter_value, read_parameters
-from copperplate.serving.kept_names import find_kept
+from copperplate.serving.kept_names import find_kept_near
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -51,7 +51,7 @@ async def serve_kept(services: Services, name: str, scope: Scope, send: Send) ->
     try:
         await caller_of(scope, services)  # a key that is not valid is refused everywhere
         query = KeptQuery(*read_parameters(without_key(scope["query_string"]), _KNOWN))
-        kept = await find_kept(services.ledger, name)
+        kept = await find_kept_near(services.ledger, name, services.tiers)
         services.provider_of(kept.kind)  # raises where nothing of this kind is set up
         requested = _requested(kept, query, scope)
     except Exception as error:  # noqa: BLE001 - nothing above would answer

@@ -36,6 +36,7 @@ async def lifespan(wiring: Wiring, settings: Settings | None = None) -> AsyncIte
             if not services.settings.on_vercel:  # there nothing runs between calls
                 working = background_work(services.work, ledger=services.ledger, clock=services.clock)
                 await stack.enter_async_context(working)
+                services.tiers.start()
             wiring.open(services)
             stack.callback(wiring.close, Unavailable("the server has stopped"))
         except Misconfigured as fault:

@@ -12,7 +12,7 @@ class Clock(Protocol):
     """Time, as an argument. The ledger's leases never depend on it."""
 
     def now(self) -> datetime:
-        """The wall clock, aware, in UTC; used for names and reports only."""
+        """The wall clock, aware, in UTC; for names, reports, and to notice that the process stood still."""
 
     def monotonic(self) -> float:
         """Seconds that never run backwards, from an arbitrary start."""

@@ -1,4 +1,4 @@
-"""Which kept picture a name stands for: asked of the ledger each time, since what is kept changes."""
+"""Which kept picture a name stands for: asked of the ledger, or remembered as long as tiers may be trusted."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from copperplate.recipes.objects import KEY
 
 if TYPE_CHECKING:
     from copperplate.ports.kept_pictures import KeptPicture
+    from copperplate.tiers.tiers import Tiers
 
 _OBJECT: Final = re.compile(r"(?:([a-z0-9-]{1,32})/)?[0-9]{4}/[0-9]{2}/[0-9a-f]{64}\.(?:jpg|png|webp|avif)")
 _WHAT_IS_ONE: Final = (
@@ -25,6 +26,16 @@ _WHAT_IS_ONE: Final = (
 
 class _Ledger(Ledger, KeptPictures, Protocol):
     """A ledger that knows kept pictures by name."""
+
+
+async def find_kept_near(ledger: _Ledger, name: str, tiers: Tiers) -> KeptPicture:
+    """The same as `find_kept`, remembered in memory for as long as copies of the picture are good."""
+    if (known := await tiers.find_name(name)) is not None:
+        return known
+    fill = tiers.begin_fill()
+    kept = await find_kept(ledger, name)
+    tiers.keep_name(name, kept, fill)
+    return kept
 
 
 async def find_kept(ledger: _Ledger, name: str) -> KeptPicture:

@@ -92,7 +92,8 @@ class RenditionMaker:
         model = request.model if original.is_ai_made else None
         try:
             async with self._room.turn(original.path, model=model, load=source) as (picture, has_waited):
-                if has_waited and (kept := await self._look_again(request)) is not None:
+                is_stale = found.outcome is Outcome.STALE  # the ledger does not answer
+                if has_waited and not is_stale and (kept := await self._look_again(request)) is not None:
                     return replace(kept, fill=found.fill)
                 body = await picture.encode(request.rendition, canvas=request.canvas)
         except ProviderFailed as error:

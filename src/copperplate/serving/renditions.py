@@ -92,8 +92,6 @@ class Renditions:
                 read = await self._read(request, found, at_most_bytes)
                 # Reading takes a while: what was declared wrong meanwhile is looked up.
                 if (right := await self._tiers.confirm(read)) is not None:
-                    if found.body is None:  # as from Redis: nearer tiers have none
-                        await self._tiers.keep(request, right)
                     return right
         return await self._persist(lambda: self._find_and_read(request, options, at_most_bytes))
 
@@ -130,23 +128,25 @@ class Renditions:
     async def _find(self, request: PictureRequest, options: LookupOptions) -> LookupResult:
         found = await self._coordinator.find(request, options)
         if found.entry.key != request.rendition_key:
-            load = partial(self._fetch, request, found.entry)
+            load = partial(self._fetch_original, request, found)
             return await self._maker.make(request, found, store=self._store(request), load=load)
         return found if self._maker.is_current(found.entry) else await self._renew(request, found)
 
     async def _find_copy(self, request: PictureRequest) -> LookupResult | None:
-        """The rendition in a tier; None where there is none, or an older encoder made it."""
-        copy = await self._tiers.find(request)
-        return copy if copy is not None and self._maker.is_current(copy.entry) else None
+        """The rendition in a tier; while the ledger does not answer also one that is made of the original there."""
+        if (copy := await self._tiers.find(request, self._maker.is_current)) is not None:
+            return copy
+        if (original := await self._tiers.find_stale_original(request)) is None:
+            return None
+        load = partial(self._fetch, request, original.entry)
+        made = await self._maker.make(request, original, store=self._store(request), load=load)
+        return replace(made, tier=original.tier)
 
     async def _find_and_read(
         self, request: PictureRequest, options: LookupOptions, at_most_bytes: int | None
     ) -> LookupResult:
         options = replace(options, load=partial(self._load_for_all, request, at_most_bytes))
-        read = await self._read(request, await self._find(request, options), at_most_bytes)
-        if not read.is_shared:  # else whoever asked first keeps it
-            await self._tiers.keep(request, read)
-        return read
+        return await self._read(request, await self._find(request, options), at_most_bytes)
 
     async def _load_for_all(
         self, request: PictureRequest, at_most_bytes: int | None, found: LookupResult
@@ -172,9 +172,11 @@ class Renditions:
             return replace(await self._require_address(request, found), body=None)
         if found.fault is not None:
             raise found.fault
-        if found.body is not None:
-            return found
-        return replace(found, body=await self._fetch(request, entry))
+        if found.body is None:
+            found = replace(found, body=await self._fetch(request, entry))
+        if not found.is_shared and self._maker.is_current(entry):  # else whoever asked first keeps it
+            self._tiers.keep(request, found)
+        return found
 
     async def _require_address(self, request: PictureRequest, found: LookupResult) -> LookupResult:
         """The same, once its object is known to exist, for an answer that is only its address.
@@ -188,8 +190,9 @@ class Renditions:
             if (entry := keeping.result()) is None:
                 raise InvalidDisplay(NOT_KEPT)
             return replace(found, entry=entry, keeping=None)
-        is_fresh = found.body is not None
+        is_fresh = found.body is not None and found.tier is None
         if not is_fresh and await is_lost(found.entry, store=self._store(request), ledger=self._ledger):
+            await self._tiers.drop(found.entry)
             raise ObjectMissing("the object of an address is gone")
         return found
 
@@ -210,11 +213,18 @@ class Renditions:
         store = self._store(request)
         return await self._maker.make(request, original, store=store, load=load)
 
+    async def _fetch_original(self, request: PictureRequest, found: LookupResult) -> bytes:
+        body = await self._fetch(request, found.entry)
+        self._tiers.keep_original(request, replace(found, body=body))
+        return body
+
     async def _fetch(self, request: PictureRequest, entry: Entry) -> bytes:
         body, _ = await self._reads.run(entry.path, lambda: self._load(request, entry))
         return body
 
     async def _load(self, request: PictureRequest, entry: Entry) -> bytes:
+        if (body := await self._tiers.find_body(entry)) is not None:
+            return body
         try:
             return await self._verified(request, entry)
         except ObjectMissing:

@@ -1,20 +1,23 @@
-"""Whether copies may be trusted: the feed of invalidations, read beside traffic (ADR 0067)."""
+"""Whether copies may be trusted: the feed of invalidations, read beside traffic (ADR 0067, 0068)."""
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import math
-from collections import deque
+from contextvars import Context
 from datetime import UTC, datetime, timedelta
 from enum import Enum
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
-from copperplate.errors import CopperplateError
+from copperplate.errors import CopperplateError, LedgerUnavailable
+from copperplate.feed import Fill
+from copperplate.tiers.known import KnownInvalidations
+from copperplate.unexpected import log_unexpected
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Coroutine
+    from typing import Any
 
     from copperplate.feed import Cursor, FeedPage, Tier
     from copperplate.ports import Clock, Feed
@@ -28,10 +31,10 @@ TRUST_SECONDS: Final = 2.5
 READ_SECONDS: Final = 1.0
 # A request waits so long for a read that is overdue, once.
 WAIT_SECONDS: Final = 0.3
-# The ledger counts as away for so long after it did not answer in time; by then it was asked again.
-AWAY_SECONDS: Final = 5.0
-# Invalidations that a process remembers; copies older than those are not trusted.
-MAX_KNOWN: Final = 20_000
+# A process that did not run for so long stood still, or had no traffic: what it found before says nothing of now.
+STANDSTILL_SECONDS: Final = 3.0
+# While the ledger is away it is asked for so many seconds after the last request.
+LINGER_SECONDS: Final = 10
 
 
 class Trust(Enum):
@@ -42,163 +45,238 @@ class Trust(Enum):
     NONE = "none"
 
 
+class _Moment(NamedTuple):
+    """A moment by two clocks, of which one stands still in a frozen process, and the other may be set."""
+
+    monotonic: float
+    wall: datetime
+
+
+_NEVER: Final = _Moment(-math.inf, datetime.min.replace(tzinfo=UTC))
+
+
 class Coherence:
     """Reads the feed, and judges copies by it. A process has one.
 
-    `on_page` is told of each page that was applied, after this knows of it.
+    `on_page` is called with each page that was applied, after this knows of it.
     """
 
     def __init__(
-        self, feed: Feed | None, clock: Clock, *, stale_for: timedelta, on_page: Callable[[FeedPage], None]
+        self,
+        feed: Feed | None,
+        clock: Clock,
+        *,
+        stale_for: timedelta,
+        on_page: Callable[[FeedPage], None],
+        wait_seconds: float = WAIT_SECONDS,
     ) -> None:
         self._feed = feed
         self._clock = clock
         self._stale_seconds = stale_for.total_seconds()
         self._on_page = on_page
-        self._cursor: Cursor | None = None
-        self._database = ""
-        # Of the newest read that was answered: when it was asked.
-        self._read_at, self._read_at_wall = -math.inf, datetime.min.replace(tzinfo=UTC)
-        self._failed_at, self._failed_at_wall = -math.inf, datetime.min.replace(tzinfo=UTC)
-        # Transactions and tiers of invalidations, by generation (None: all).
-        self._known: dict[str | None, list[tuple[int, Tier | None]]] = {}
-        self._order: deque[tuple[int, str | None]] = deque()
-        self._known_from = 0
+        self._wait_seconds = wait_seconds
+        self._known = KnownInvalidations()
+        # Of the newest read that was answered: when it was asked. Copies are trusted until then by both clocks.
+        self._read_at, self._fresh_until, self._fresh_until_wall = _NEVER, -math.inf, _NEVER.wall
+        # Reads are numbered as they are asked: an answer that comes after that of a later one is dropped.
+        self._asked, self._applied, self._asked_at = 0, 0, _NEVER
+        self._reading: asyncio.Task[None] | None = None
         self._overdue: asyncio.Task[None] | None = None
         self._rhythm: asyncio.Task[None] | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
         self._has_traffic = False
         self._is_closed = False
+        # The last read failed; and not because the ledger did not answer.
+        self._has_failed, self._is_broken = False, False
+        # When this process last ran and looked at the clock.
+        self._beat = _NEVER
 
     @property
     def cursor(self) -> Cursor | None:
-        """How far this process has read; None before its first read. What a fill carries, from before it asks."""
-        return self._cursor
+        """How far this process has read; None before its first read."""
+        return self._known.cursor
 
     @property
     def database(self) -> str:
-        """The id of the ledger that was read."""
-        return self._database
+        """The id of the ledger that was read; empty before the first read."""
+        return self._known.database
 
     @property
     def is_fresh(self) -> bool:
-        """Whether the feed was read lately: by both clocks, of which one stands still in a frozen process."""
-        return (
-            self._clock.monotonic() - self._read_at <= TRUST_SECONDS
-            and (self._clock.now() - self._read_at_wall).total_seconds() <= TRUST_SECONDS
-        )
+        """Whether the feed was read lately."""
+        return self.is_fresh_at(self._clock.monotonic())
+
+    def is_fresh_at(self, monotonic: float) -> bool:
+        """The same, for who has asked the monotonic clock."""
+        return monotonic <= self._fresh_until and self._read_at.wall <= self._clock.now() <= self._fresh_until_wall
+
+    @property
+    def is_stale(self) -> bool:
+        """Whether it is known that the ledger does not answer, and copies may be served all the same."""
+        return self._is_away and self._may_be_stale
+
+    def begin_fill(self) -> Fill | None:
+        """How far was read by now; None before the first read."""
+        return None if self._known.cursor is None else Fill(self._known.cursor, self._known.database)
+
+    def is_right(self, copy: Copy, tier: Tier) -> bool:
+        """Whether no invalidation that was read makes this copy wrong, and all that could are known."""
+        return self.is_fill_right(copy.entry.generation_key, Fill(copy.cursor, copy.database), tier)
+
+    def is_fill_right(self, generation_key: str, fill: Fill, tier: Tier) -> bool:
+        """The same, for what was found by `fill`."""
+        return self._known.is_right(generation_key, fill, tier)
 
     def note_traffic(self) -> None:
         """A request came: the feed is read once a second while they do."""
         self._has_traffic = True
-        if self._rhythm is None and not self._is_closed:
-            self._rhythm = asyncio.create_task(self._read_regularly())
+        if self._rhythm is None and self._feed is not None and not self._is_closed:
+            self._rhythm = self._spawn(self._read_regularly())
 
     async def trust(self) -> Trust:
-        """What copies are good for now. Where a read is overdue, this waits for it for at most 0.3 s."""
+        """What copies are good for now. Where a read is overdue, this waits for it: at most 0.3 s, once an outage.
+
+        A process that has never read trusts nothing, and nobody waits: its first read goes on behind the request.
+        """
         self.note_traffic()
         if self.is_fresh:
             return Trust.FRESH
-        if not self._is_away:
+        if self._known.cursor is None:
+            return Trust.NONE
+        if not self._is_away and not self._is_closed:
             if self._overdue is None:
-                self._overdue = asyncio.create_task(self._read_overdue())
+                self._overdue = self._spawn(self._read_overdue())
             await asyncio.wait((self._overdue,))
             if self.is_fresh:
                 return Trust.FRESH
-        return Trust.STALE if self._seconds_since_read <= self._stale_seconds else Trust.NONE
+        return Trust.STALE if self._may_be_stale else Trust.NONE
 
-    def is_right(self, copy: Copy, tier: Tier) -> bool:
-        """Whether no invalidation that is known makes this copy wrong, and all that could are known."""
-        if self._cursor is None or copy.database != self._database or copy.cursor.xmin < self._known_from:
-            return False
-        return not any(
-            (of is None or of is tier) and not copy.cursor.includes(transaction)
-            for key in (copy.entry.generation_key, None)
-            for transaction, of in self._known.get(key, ())
-        )
-
-    async def read(self) -> None:
-        """Read the feed and apply what it says. Raises `LedgerUnavailable`, `LedgerMisconfigured`."""
-        asked_at, asked_at_wall = self._clock.monotonic(), self._clock.now()
-        assert self._feed is not None  # noqa: S101 - without a feed there are no tiers
-        page = await self._feed.read_feed(self._cursor, self._database or None)
-        if asked_at < self._read_at:
-            return  # one that was asked later was answered first, and holds all of this
-        self._apply(page)
-        self._read_at, self._read_at_wall = asked_at, asked_at_wall
-        self._on_page(page)
+    async def refresh(self) -> None:
+        """Read now, for what this process itself has just declared wrong; wait for that for at most 0.3 s."""
+        if self._feed is not None and not self._is_closed:
+            await asyncio.wait((self._begin_read(),), timeout=self._wait_seconds)
 
     async def close(self) -> None:
-        """Read no more."""
+        """Read no more. What a request waits for ends at once."""
         self._is_closed = True
-        for task in (self._rhythm, self._overdue):
-            if task is not None:
-                task.cancel()
-                with contextlib.suppress(asyncio.CancelledError):
-                    await task
+        tasks = list(self._tasks)
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks)
 
     @property
     def _is_away(self) -> bool:
-        """Whether the ledger did not answer a moment ago, by both clocks."""
-        return (
-            self._clock.monotonic() - self._failed_at <= AWAY_SECONDS
-            and (self._clock.now() - self._failed_at_wall).total_seconds() <= AWAY_SECONDS
-        )
+        """Whether the ledger is known not to answer: it is asked meanwhile, and nobody waits for that."""
+        return self._has_failed and self._seconds_since(self._beat) <= STANDSTILL_SECONDS
 
     @property
-    def _seconds_since_read(self) -> float:
-        return max(self._clock.monotonic() - self._read_at, (self._clock.now() - self._read_at_wall).total_seconds())
+    def _may_be_stale(self) -> bool:
+        return not self._is_broken and self._seconds_since(self._read_at) <= self._stale_seconds
 
-    def _apply(self, page: FeedPage) -> None:
-        if not page.is_continued:
-            self._known.clear()
-            self._order.clear()
-            self._known_from = page.known_from
-        self._cursor, self._database = page.cursor, page.database
-        for each in page.invalidations:
-            known = self._known.setdefault(each.generation_key, [])
-            if (each.transaction, each.tier) not in known:
-                known.append((each.transaction, each.tier))
-                self._order.append((each.transaction, each.generation_key))
-        while len(self._order) > MAX_KNOWN:
-            self._forget_oldest()
+    def _now(self) -> _Moment:
+        return _Moment(self._clock.monotonic(), self._clock.now())
 
-    def _forget_oldest(self) -> None:
-        transaction, key = self._order.popleft()
-        self._known_from = max(self._known_from, transaction + 1)
-        left = [each for each in self._known[key] if each[0] != transaction]
-        if left:
-            self._known[key] = left
-        else:
-            self._known.pop(key, None)
+    def _seconds_since(self, moment: _Moment) -> float:
+        """By the clock that says more. Where the wall clock was set back, nobody knows: as long as that."""
+        wall_seconds = abs((self._clock.now() - moment.wall).total_seconds())
+        return max(self._clock.monotonic() - moment.monotonic, wall_seconds)
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        # In no request's context: no call waits for it, and none is logged with it.
+        task = asyncio.create_task(work, context=Context())
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+    def _begin_read(self) -> asyncio.Task[None]:
+        self._asked += 1
+        self._asked_at = self._now()
+        self._reading = self._spawn(self._read(self._asked, self._asked_at))
+        return self._reading
+
+    async def _read(self, number: int, asked_at: _Moment) -> None:
+        assert self._feed is not None  # noqa: S101 - without a feed nothing is read
+        since, database = self._known.cursor, self._known.database
+        try:
+            page = await self._feed.read_feed(since, database or None)
+            is_of_before = page.is_continued and database != self._known.database
+            if number > self._applied and not is_of_before:
+                self._applied = number
+                self._apply(page, asked_at)
+        except LedgerUnavailable:
+            self._note_failure(number, is_broken=False)
+        except CopperplateError as error:
+            self._note_failure(number, is_broken=True, code=error.code)
+        except Exception as error:  # noqa: BLE001 - copies are not trusted, and the next read may go well
+            log_unexpected(error, "reading the feed")
+            self._note_failure(number, is_broken=True)
+
+    def _apply(self, page: FeedPage, asked_at: _Moment) -> None:
+        self._known.apply(page)
+        self._on_page(page)
+        trusted = timedelta(seconds=TRUST_SECONDS)
+        self._read_at = asked_at
+        self._fresh_until, self._fresh_until_wall = asked_at.monotonic + TRUST_SECONDS, asked_at.wall + trusted
+        if not self.is_fresh:
+            # It took longer than it is good for, which does not end an outage.
+            if self._rhythm is not None and not self._is_closed:
+                self._begin_read()
+        elif self._has_failed:
+            logger.info("the database answers again")
+            self._has_failed = self._is_broken = False
+
+    def _note_failure(self, number: int, *, is_broken: bool, code: str = "internal") -> None:
+        if number < self._applied:
+            return  # a read that was asked later went well
+        if is_broken and not self._is_broken:
+            logger.warning("the feed of invalidations cannot be read, and no tier is used: %s", code)
+        elif not self._has_failed:
+            logger.warning("the database does not answer: pictures in memory and on disk are served for a while")
+        self._has_failed, self._is_broken = True, is_broken
 
     async def _read_overdue(self) -> None:
-        """A read that requests wait for: the ledger is away where it does not answer in time."""
+        """A read that requests wait for. The ledger is away where it does not answer in time."""
         try:
-            async with asyncio.timeout(WAIT_SECONDS):
-                await self.read()
-        except (TimeoutError, CopperplateError):
-            self._note_failure()
+            for _ in range(2):
+                began = self._now()
+                if not self._is_reading or self._seconds_since(self._asked_at) > READ_SECONDS:
+                    self._begin_read()
+                assert self._reading is not None  # noqa: S101 - it has just begun
+                await asyncio.wait((self._reading,), timeout=self._wait_seconds)
+                if self.is_fresh or self._seconds_since(began) <= 2 * self._wait_seconds:
+                    break
+                # This process stood still meanwhile, which says nothing of the ledger.
+            if not self.is_fresh:
+                self._beat = self._now()
+                self._note_failure(self._asked, is_broken=self._is_broken)
         finally:
             self._overdue = None
 
+    @property
+    def _is_reading(self) -> bool:
+        return self._reading is not None and not self._reading.done()
+
     async def _read_regularly(self) -> None:
+        """Read once a second, until there is no traffic. While the ledger is away nobody else asks it."""
+        quiet = 0
         try:
-            while True:
-                left = READ_SECONDS - (self._clock.monotonic() - self._read_at)
-                await self._clock.sleep(min(max(left, 0.05), READ_SECONDS))
-                if not self._has_traffic:
-                    return
+            while quiet < (LINGER_SECONDS if self._has_failed else 1):
+                self._read_if_due()
                 self._has_traffic = False
-                try:
-                    await self.read()
-                except CopperplateError:
-                    self._note_failure()
-                    self._has_traffic = True  # until it answers, or nobody asks for a while
-                    await self._clock.sleep(READ_SECONDS)
+                await self._clock.sleep(READ_SECONDS)
+                quiet = 0 if self._has_traffic else quiet + 1
         finally:
             self._rhythm = None
 
-    def _note_failure(self) -> None:
-        if not self._is_away:
-            logger.warning("the database does not answer: pictures in memory and on disk are served for a while")
-        self._failed_at, self._failed_at_wall = self._clock.monotonic(), self._clock.now()
+    def _read_if_due(self) -> None:
+        stood_still = self._seconds_since(self._beat) > STANDSTILL_SECONDS
+        self._beat = self._now()
+        is_due = self._seconds_since(self._asked_at) >= READ_SECONDS
+        if stood_still:
+            self._has_failed = self._is_broken = False
+        elif is_due and self._is_reading:
+            # No request will have to wait to find that out.
+            self._note_failure(self._asked, is_broken=self._is_broken)
+        if is_due and (stood_still or not self._is_reading):
+            self._begin_read()

@@ -23,11 +23,12 @@ SIGHTINGS: Final = 10
 class MemoryItem:
     """A copy in memory. `edge` is for whoever sends it: headers that were made for it."""
 
-    __slots__ = ("copy", "edge", "kept_at")
+    __slots__ = ("copy", "edge", "kept_at", "old_at")
 
-    def __init__(self, copy: Copy, kept_at: float) -> None:
+    def __init__(self, copy: Copy, kept_at: float, old_at: float) -> None:
         self.copy = copy
         self.kept_at = kept_at
+        self.old_at = old_at
         self.edge: object = None
 
 
@@ -44,13 +45,11 @@ class MemoryTier:
         self._seen: OrderedDict[str, None] = OrderedDict()
         self._bytes = 0
 
-    def find(self, key: str, *, is_stale: bool = False) -> MemoryItem | None:
-        """The copy of that rendition; one that is too old only where nothing newer can be had (`is_stale`)."""
+    def find(self, key: str, now: float | None = None) -> MemoryItem | None:
+        """The copy of that rendition, if it is not too old at `now` by the monotonic clock; None: however old it is."""
         item = self._items.get(key)
-        if item is None:
-            return None
-        if not is_stale and self._clock.monotonic() - item.kept_at > self.max_age_seconds:
-            self._remove(key)
+        # One that is too old stays until a newer one takes its place: it is served while the ledger does not answer.
+        if item is None or (now is not None and now > item.old_at):
             return None
         self._items.move_to_end(key)
         return item
@@ -66,7 +65,8 @@ class MemoryTier:
             return False
         while self._items and self._is_full(size):
             self._remove(next(iter(self._items)))
-        self._items[key] = MemoryItem(copy, self._clock.monotonic())
+        now = self._clock.monotonic()
+        self._items[key] = MemoryItem(copy, now, now + self.max_age_seconds)
         self._keys_of.setdefault(copy.entry.generation_key, set()).add(key)
         self._bytes += size
         return True

@@ -1,0 +1,75 @@
+"""Copies on their way to disk and Redis, behind the answers."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final
+
+from copperplate.single_flight import SingleFlight
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from copperplate.feed import Tier
+    from copperplate.model import Entry, PictureRequest
+    from copperplate.ports.tiers import Copy, CopyTier
+    from copperplate.single_flight import Call
+
+# What waits to be written; above that copies are not kept, and the next hit keeps them.
+MAX_BYTES: Final = 32_000_000
+
+
+class SharedWrites:
+    """Writes each copy once at a time. No request waits for it."""
+
+    def __init__(self, is_right: Callable[[Copy, Tier], bool], *, max_bytes: int = MAX_BYTES) -> None:
+        self._is_right = is_right
+        self._max_bytes = max_bytes
+        self._flights: SingleFlight[None] = SingleFlight()
+        self._bytes = 0
+
+    def begin(
+        self,
+        tiers: Sequence[CopyTier],
+        copy: Copy,
+        request: PictureRequest,
+        keeping: asyncio.Task[Entry | None] | None = None,
+    ) -> None:
+        """Write a copy to these tiers; of a rendition that is being kept as soon as it is, and if it stands."""
+        if tiers and self._bytes + len(copy.body or b"") <= self._max_bytes:
+            self._flights.start(copy.entry.key, lambda: self._write(tiers, copy, request, keeping))
+
+    async def finish(self, call: Call, *, within_seconds: float) -> None:
+        """Let the copies that `call` left behind be written, and give up the late ones."""
+        await self._flights.finish(call, within_seconds=within_seconds)
+
+    async def drain(self, *, within_seconds: float) -> None:
+        """Let all be written, and give up the late ones."""
+        await self._flights.drain(within_seconds=within_seconds)
+
+    async def _write(
+        self,
+        tiers: Sequence[CopyTier],
+        copy: Copy,
+        request: PictureRequest,
+        keeping: asyncio.Task[Entry | None] | None,
+    ) -> None:
+        size_bytes = len(copy.body or b"")
+        self._bytes += size_bytes
+        try:
+            if keeping is not None:
+                entry = await _kept(keeping)
+                if entry is None or entry.digest != copy.entry.digest:
+                    return  # it is not kept, or another process was first
+                copy = replace(copy, entry=entry)
+            for tier in tiers:
+                if self._is_right(copy, tier.tier):
+                    await tier.keep(copy, request)
+        finally:
+            self._bytes -= size_bytes
+
+
+async def _kept(keeping: asyncio.Task[Entry | None]) -> Entry | None:
+    await asyncio.wait((keeping,))
+    return None if keeping.cancelled() or keeping.exception() is not None else keeping.result()
