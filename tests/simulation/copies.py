@@ -16,7 +16,7 @@ from copperplate.feed import Tier
 from copperplate.generation.lookup import LookupResult
 from copperplate.model import Outcome
 from copperplate.recipes.kinds import KINDS, PROCESSED
-from copperplate.tiers import coherence
+from copperplate.tiers import known
 from copperplate.tiers.memory import MemoryTier
 from copperplate.tiers.tiers import Tiers
 from tests.simulation.clocks import ProcessClock
@@ -243,5 +243,5 @@ class ProcessTier:
 @contextlib.contextmanager
 def few_known(seed: int) -> Iterator[None]:
     """In some histories processes remember few rows of the feed."""
-    with patch.object(coherence, "MAX_KNOWN", MAX_KNOWN if seed & 64 else coherence.MAX_KNOWN):
+    with patch.object(known, "MAX_KNOWN", MAX_KNOWN if seed & 64 else known.MAX_KNOWN):
         yield

@@ -19,10 +19,9 @@ class KnownInvalidations:
     include, whatever their numbers are: every page since then continued the one before it.
     """
 
-    def __init__(self, *, max_known: int = MAX_KNOWN) -> None:
+    def __init__(self) -> None:
         self.cursor: Cursor | None = None
         self.database = ""
-        self._max_known = max_known
         self._known_from = 0
         self._continued_from: Cursor | None = None
         # Transactions, with the tier they name, by generation (None: all).
@@ -42,7 +41,7 @@ class KnownInvalidations:
             if named not in known:
                 known.add(named)
                 self._order.append((each.generation_key, named))
-        while len(self._order) > self._max_known:
+        while len(self._order) > MAX_KNOWN:
             self._forget_oldest()
 
     def is_right(self, generation_key: str, fill: Fill, tier: Tier) -> bool:
