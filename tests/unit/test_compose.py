@@ -163,13 +163,14 @@ async def test_extra_that_is_missing_is_named_before_anybody_asks_for_a_picture(
 async def test_private_pictures_lie_in_no_disk_cache(tmp_path: Path) -> None:
     settings = Settings.from_env({"COPPERPLATE_DISK_CACHE_DIR": str(tmp_path)})
     tiers = make_tiers(settings, MemoryLedger(FakeClock()), FakeClock())
-    await tiers.coherence.read()
+    await tiers.refresh()
     fill = tiers.begin_fill()
     assert fill is not None
     for kind in KINDS:
         request, copy = replace(picture_request(), kind=kind), copy_of(kind)
         entry = replace(copy.entry, kind=kind, key=request.rendition_key, generation_key=request.generation_key)
-        await tiers.keep(request, LookupResult(entry=entry, outcome=Outcome.HIT, body=copy.body, fill=fill))
+        tiers.keep(request, LookupResult(entry=entry, outcome=Outcome.HIT, body=copy.body, fill=fill))
+        await tiers.shut_down(within_seconds=5)
         is_kept = bool(list(tmp_path.glob(f"*/{request.rendition_key}")))
         assert (is_kept, await tiers.find(request) is not None) == (KINDS[kind].is_public,) * 2, kind
         await tiers.drop(entry)
@@ -194,11 +195,12 @@ async def test_copies_on_disk_lie_where_the_settings_say(
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "TEMPORARY"))
     settings = replace(Settings.from_env(environ), memory_pictures=0)
     tiers = make_tiers(settings, MemoryLedger(FakeClock()), FakeClock())
-    await tiers.coherence.read()
+    await tiers.refresh()
     copy, request = copy_of("x"), picture_request()
     entry = replace(copy.entry, key=request.rendition_key, generation_key=request.generation_key)
     found = LookupResult(entry=entry, outcome=Outcome.HIT, body=copy.body, fill=tiers.begin_fill())
-    await tiers.keep(request, found)
+    tiers.keep(request, found)
+    await tiers.shut_down(within_seconds=5)
     kept = [file.relative_to(tmp_path).parts[0] for file in tmp_path.glob(f"*/*/{entry.key}")]
     assert kept == ([] if parent == "off" else [parent])
     await tiers.close()

@@ -77,7 +77,9 @@ class Tiers:
         self.coherence.note_traffic()
         return None if self.coherence.is_fresh else self._memory.find(key)
 
-    async def find(self, request: PictureRequest, is_usable: Callable[[Entry], bool]) -> LookupResult | None:
+    async def find(
+        self, request: PictureRequest, is_usable: Callable[[Entry], bool] = lambda _: True
+    ) -> LookupResult | None:
         """What a tier has of the rendition requested, as a hit, or as stale where the ledger does not answer.
 
         Found in Redis it has no bytes. Entries that are not usable, of older encoders, are passed over.
