@@ -50,7 +50,7 @@ async def _process(harness: ServingHarness, url: str) -> AsyncIterator[Process]:
     redis = redis_tier(url)
     memory = MemoryTier(harness.clock, max_pictures=9, max_bytes=1_000_000, max_age_seconds=3_600)
     tiers = Tiers(harness.ledger, harness.clock, memory=memory, shared=[redis])
-    await tiers.coherence.read()
+    await tiers.coherence.refresh()
     try:
         yield Process(harness.server(harness.process(tiers=tiers), tiers), tiers, redis)
     finally:
@@ -62,6 +62,7 @@ async def test_another_process_answers_with_one_read_of_the_store_and_then_none(
 ) -> None:
     async with _process(harness, valkey.url) as first, _process(harness, valkey.url) as second:
         made = await first.serving.read(REQUEST, GENERATE)
+        await first.tiers.shut_down(within_seconds=5)  # what is kept behind the answer
         valkey.forget_calls()
         answers = [await second.serving.read(REQUEST, GENERATE) for _ in range(3)]
         assert {each.body for each in answers} == {made.body}
@@ -77,6 +78,7 @@ async def test_without_redis_pictures_are_served_as_ever(
 ) -> None:
     async with _process(harness, own_valkey.url) as first, _process(harness, own_valkey.url) as second:
         made = await first.serving.read(REQUEST, GENERATE)
+        await first.tiers.shut_down(within_seconds=5)
         own_valkey.ask.flushall()
         if is_away:
             own_valkey.stop()
@@ -99,7 +101,7 @@ async def test_purge_is_not_undone_by_what_is_kept_after_it(harness: ServingHarn
         # The process that was frozen in the middle of its fill goes on now.
         await late.redis.keep(old, REQUEST)
         assert valkey.ask.exists(name_of(KEY, fill.database)) == 1
-        await other.tiers.coherence.read()
+        await other.tiers.coherence.refresh()
         assert await other.tiers.find(REQUEST) is None
         assert valkey.ask.exists(name_of(KEY, fill.database)) == 0
         again = await other.serving.read(REQUEST, GENERATE)
@@ -110,9 +112,10 @@ async def test_purge_is_not_undone_by_what_is_kept_after_it(harness: ServingHarn
 async def test_copies_in_redis_alone_can_be_declared_wrong(harness: ServingHarness, valkey: Valkey) -> None:
     async with _process(harness, valkey.url) as first, _process(harness, valkey.url) as second:
         await first.serving.read(REQUEST, GENERATE)
+        await first.tiers.shut_down(within_seconds=5)
         await harness.ledger.invalidate((Tier.REDIS,), None)
-        await first.tiers.coherence.read()
-        await second.tiers.coherence.read()
+        await first.tiers.coherence.refresh()
+        await second.tiers.coherence.refresh()
         assert (await first.serving.read(REQUEST, GENERATE)).tier is Tier.MEMORY
         assert (await second.serving.read(REQUEST, GENERATE)).tier is not Tier.REDIS
         assert harness.provider.submits == 1
@@ -121,6 +124,7 @@ async def test_copies_in_redis_alone_can_be_declared_wrong(harness: ServingHarne
 async def test_entry_whose_object_is_gone_is_dropped_and_made_again(harness: ServingHarness, valkey: Valkey) -> None:
     async with _process(harness, valkey.url) as first, _process(harness, valkey.url) as second:
         made = await first.serving.read(REQUEST, GENERATE)
+        await first.tiers.shut_down(within_seconds=5)
         harness.objects.alter(made.entry)
         again = await second.serving.read(REQUEST, GENERATE)
         assert again.body == made.body
