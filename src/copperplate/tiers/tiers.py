@@ -45,6 +45,7 @@ class Tiers:
     ) -> None:
         self._memory = memory if feed is not None else None
         self._shared = tuple(shared) if feed is not None else ()
+        self._on_disk = [tier for tier in self._shared if tier.tier is Tier.DISK]
         self._clock = clock
         self._names = None if self._memory is None else KnownNames()
         self.coherence = Coherence(feed, clock, stale_for=stale_for, on_page=self._drop_wrong)
@@ -115,7 +116,7 @@ class Tiers:
         item = None if self._memory is None else self._memory.find(entry.key)
         if item is not None and _is_object(item.copy, entry):
             return item.copy.body
-        for tier in self._shared:
+        for tier in self._on_disk:
             copy = await tier.find(entry.key, self.coherence.database)
             if copy is not None and copy.body is not None and _is_object(copy, entry):
                 return copy.body
@@ -155,7 +156,7 @@ class Tiers:
     def keep_original(self, request: PictureRequest, found: LookupResult) -> None:
         """Keep an original that was read for a rendition: on disk, where it takes no room from what is asked for."""
         if (copy := self._copy_of(found)) is not None:
-            self._writes.begin([tier for tier in self._shared if tier.tier is Tier.DISK], copy, request)
+            self._writes.begin(self._on_disk, copy, request)
 
     async def find_name(self, name: str) -> KeptPicture | None:
         """What the name of a public picture stands for, where that is known and may be trusted."""
