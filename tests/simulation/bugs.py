@@ -23,6 +23,7 @@ from copperplate.ledger_answers import Wait
 from copperplate.model import Job, ProviderResult
 from copperplate.recipes.objects import sha256_hex
 from tests.simulation.budget_bugs import SUBMITS_AGAIN_UNBOOKED, WHERE_AND_WHAT
+from tests.simulation.copy_bugs import BUGS_OF_COPIES
 from tests.simulation.ports import WatchedLedger
 from tests.simulation.takedowns import BUGS_OF_TAKEDOWNS
 
@@ -286,4 +287,5 @@ BUGS: dict[str, Callable[[], AbstractContextManager[Any]]] = {
     **{name: _on(WatchedLedger, method, change) for name, (method, change) in WHERE_AND_WHAT.items()},
     "a second submit is booked to nothing": _on(Leader, "_submit_once", SUBMITS_AGAIN_UNBOOKED),
     **{name: _on(WatchedLedger, method, bug) for name, (method, bug) in BUGS_OF_TAKEDOWNS.items()},
+    **{name: _on(owner, method, bug) for name, (owner, method, bug) in BUGS_OF_COPIES.items()},
 }

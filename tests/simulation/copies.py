@@ -20,6 +20,7 @@ from copperplate.tiers import known
 from copperplate.tiers.memory import MemoryTier
 from copperplate.tiers.tiers import Tiers
 from tests.simulation.clocks import ProcessClock
+from tests.simulation.faults import PAUSES, Fault
 from tests.simulation.feed import SimulatedFeed
 from tests.support.pictures import picture_request
 
@@ -39,9 +40,22 @@ WAIT_SECONDS: Final = 0.35
 RECOVERY_SECONDS: Final = 30.0
 # Of what each process remembers of the feed: few enough that they are forgotten.
 MAX_KNOWN: Final = 5
+# Of what people delete just when a process cannot know.
+MAX_DELETIONS: Final = 8
 COPIES: Final = frozenset({Tier.MEMORY, Tier.DISK, Tier.REDIS})
 _CAT: Final = picture_request("a cat")
+WANTED_FIRST: Final = picture_request("a fox")
 PRIVATE_WANT: Final = replace(_CAT, kind=PROCESSED.name, recipe={**_CAT.recipe, "source": "0" * 64})
+
+
+def has_copies(seed: int) -> bool:
+    """Whether a history has tiers; in a part of those the owner takes pictures down, too."""
+    return seed % 16 == 3 or is_with_takedowns(seed)
+
+
+def is_with_takedowns(seed: int) -> bool:
+    """Whether a history has tiers and takedowns."""
+    return seed % 64 == 14
 
 
 @dataclass(slots=True)
@@ -66,6 +80,8 @@ class Copies:
         self._standing: set[str] = set()
         # When the entry with that path was declared wrong: when that was committed.
         self._gone_at: dict[str, float] = {}
+        self._deletions = 0
+        self._wanted = WANTED_FIRST
         self.hits = 0
         self.stale = 0
 
@@ -74,6 +90,16 @@ class Copies:
         return self._random.choice(
             ("read_feed", "read_feed", "acquire", "get", "find on disk", "keep in redis", "keep in redis", "peek")
         )
+
+    def draw_kinds(self, kinds: tuple[Fault, ...]) -> tuple[Fault, ...]:
+        """What may go wrong: one history in four has late answers alone."""
+        return (*kinds, Fault.SLOW_ANSWER) if self._random.random() < 0.75 else (Fault.SLOW_ANSWER,)
+
+    def draw_want(self) -> PictureRequest:
+        """Mostly what was asked for last."""
+        if self._random.random() < 0.4:
+            self._wanted = self._random.choice(self._world.picture_requests)
+        return self._wanted
 
     def draw_pause(self) -> float:
         """Between two requests of a process."""
@@ -115,6 +141,19 @@ class Copies:
             else:
                 self._delete_from_redis(asked)
                 self._world.declare_wrong(asked)
+
+    def sees(self, process: Process, name: str, fault: Fault) -> None:
+        """A process is about to know nothing for a while, or learns late: now and then something is deleted then."""
+        is_blind = fault in PAUSES or self._world.loop.time() < process.cut_off_until
+        is_late = fault is Fault.SLOW_ANSWER and name in ("acquire", "peek", "complete")
+        if (is_blind or is_late) and self._deletions < MAX_DELETIONS and self._random.random() < 0.7:
+            self._deletions += 1
+            self._world.begin(None, self._delete_soon())
+
+    async def _delete_soon(self) -> None:
+        await asyncio.sleep(self._random.choice((0.0, 0.0, 0.3, 1.0, 3.0)))
+        for asked in self._random.choice(([self._wanted], self._world.picture_requests)):
+            self._world.declare_wrong(asked)
 
     async def _delete_late(self, asked: PictureRequest) -> None:
         transaction = self.feed.begin()
@@ -186,7 +225,7 @@ class FrozenClock(ProcessClock):
 
     def monotonic(self) -> float:
         is_behind = self._process.standing_clock == "monotonic"
-        return super().monotonic() - (self._process.clock_lag if is_behind else 0.0)
+        return super().monotonic() - (self._process.clock_lag * self._rate if is_behind else 0.0)
 
 
 class ProcessTier:

@@ -95,7 +95,7 @@ async def _server(world: World) -> None:
         for _ in range(world.draw_asks()):
             if process.is_dead:
                 break
-            world.begin(process, world.ask(process, serving, world.random.choice(world.picture_requests)))
+            world.begin(process, world.ask(process, serving, world.draw_want()))
             await asyncio.sleep(world.draw_pause())
         await asyncio.sleep(5)
         if not process.is_dead:

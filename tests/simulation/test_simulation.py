@@ -11,6 +11,8 @@ import pytest
 
 from tests.simulation.budget_bugs import WHERE_AND_WHAT
 from tests.simulation.bugs import BUGS
+from tests.simulation.copies import has_copies
+from tests.simulation.copy_bugs import BUGS_OF_COPIES
 from tests.simulation.play import Report, play
 from tests.simulation.takedowns import BUGS_OF_TAKEDOWNS
 
@@ -53,13 +55,17 @@ COMMON_BUGS = (
 RARE_BUDGET_BUGS = {"a failure keeps what was reserved", "a leader that only collects reserves again"}
 
 
+# It takes a caller who joins a late answer just after the feed was read; test_tiers_fills.py scripts that.
+RARE_COPY_BUGS = {"who joins a flight fills with its own cursor"}
+
+
 def told(report: Report) -> str:
     return "\n".join((*report.trace, f"seed {report.seed}:", *report.violations))
 
 
 @pytest.mark.parametrize("first", range(0, SEEDS, PORTION))
 def test_no_history_breaks_a_promise(first: int) -> None:
-    submits = second_submits = faults = refusals = debits = budget_refusals = takedowns = 0
+    submits = second_submits = faults = refusals = debits = budget_refusals = takedowns = hits = stale = 0
     for seed in range(first, first + PORTION):
         report = play(seed)
         assert not report.violations, told(report)
@@ -67,6 +73,8 @@ def test_no_history_breaks_a_promise(first: int) -> None:
         debits += report.debits
         budget_refusals += report.budget_refusals
         takedowns += report.takedowns
+        hits += report.hits
+        stale += report.stale
         submits, second_submits, faults = (
             submits + report.submits,
             second_submits + report.second_submits,
@@ -79,6 +87,8 @@ def test_no_history_breaks_a_promise(first: int) -> None:
     assert debits > PORTION / 20, "hardly anybody paid"
     assert budget_refusals > PORTION / 10, "the caps were hardly ever reached"
     assert takedowns > PORTION / 16, "hardly anything was taken down"
+    assert hits > PORTION / 2, "tiers hardly ever answered"
+    assert stale > PORTION / 100, "tiers hardly ever answered for the ledger"
 
 
 @pytest.mark.parametrize("seed", REGRESSIONS)
@@ -105,6 +115,12 @@ def test_planted_bug_of_budgets_is_found(bug: str) -> None:
 def test_planted_bug_of_takedowns_is_found(bug: str) -> None:
     with BUGS[bug]():
         assert any(play(seed).violations for seed in (*range(11, 1_000, 16), *range(25, 2_000, 32)))
+
+
+@pytest.mark.parametrize("bug", sorted(BUGS_OF_COPIES.keys() - RARE_COPY_BUGS))
+def test_planted_bug_of_tiers_is_found(bug: str) -> None:
+    with BUGS[bug]():
+        assert any(play(seed).violations for seed in range(2_000) if has_copies(seed))
 
 
 def test_seed_tells_the_same_story_whatever_the_order_of_hashes() -> None:

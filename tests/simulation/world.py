@@ -21,7 +21,7 @@ from copperplate.testing import GENERATE
 from copperplate.tiers.tiers import Tiers
 from tests.simulation.budgets import Budgets
 from tests.simulation.clocks import ProcessClock, WorldClock
-from tests.simulation.copies import PRIVATE_WANT, Copies
+from tests.simulation.copies import PRIVATE_WANT, Copies, has_copies, is_with_takedowns
 from tests.simulation.faults import Fault, Faults
 from tests.simulation.loop import Freezable, SimulatedLoop, run_now
 from tests.simulation.money import Money, ask_as, make_asking
@@ -118,12 +118,12 @@ class World:
         if self.budgets is not None:
             self.faults.focus = self.budgets.draw_focus()
         self.takedowns = Takedowns(self) if self.seed % 16 == 11 or self.seed % 32 == 25 else None
-        self.copies = Copies(self) if self.seed % 16 == 3 or self.seed % 32 == 14 else None
-        if self.seed % 32 == 14:
+        self.copies = Copies(self) if has_copies(self.seed) else None
+        if is_with_takedowns(self.seed):
             self.takedowns = Takedowns(self)
         if self.copies is not None:
             self.faults.focus = self.copies.draw_focus()
-            self.faults.kinds = (*self.faults.kinds, Fault.SLOW_ANSWER)
+            self.faults.kinds = self.copies.draw_kinds(self.faults.kinds)
         self.healed_at = math.inf
         self._names: dict[str, str] = {}
         self.keys = KEYS
@@ -145,6 +145,10 @@ class World:
         if self.copies is not None:
             return 30
         return self.random.randint(1, 3) if self.budgets is None else 4
+
+    def draw_want(self) -> PictureRequest:
+        """What the next caller asks for."""
+        return self.random.choice(self.picture_requests) if self.copies is None else self.copies.draw_want()
 
     def draw_pause(self) -> float:
         """Between two asks of a process."""
@@ -200,6 +204,8 @@ class World:
         self.note(f"{process.name} {name}" + (f" [{fault}]" if fault is not Fault.NONE else ""))
         if on_loss and fault is not Fault.NONE:
             on_loss()
+        if self.copies is not None:
+            self.copies.sees(process, name, fault)
         reply: asyncio.Future[Any] = self.loop.create_future()
         if fault is Fault.CRASH_BEFORE:
             self.kill(process)
@@ -271,7 +277,8 @@ class World:
     def pause(self, process: Process) -> None:
         seconds = self.faults.pause_seconds(LEASE)
         process.frozen_seconds += seconds
-        process.clock_lag += seconds
+        now = self.loop.time()
+        process.clock_lag += max(0.0, now + seconds - max(now, process.thaws_at))
         self.loop.freeze(process, seconds)
 
     def _word(self, result: Any, error: BaseException | None) -> str:
@@ -294,8 +301,8 @@ class World:
         kinds = {"image": Kind(provider=SimulatedProvider(self, process), store=ProcessStore(self, process))}
         if self.copies is not None:
             process.tiers = self.copies.make_tiers(process, ledger)
-            private = ProcessStore(self, process, PROCESSED.bucket)
-            kinds[PROCESSED.name] = Kind(provider=SimulatedProvider(self, process), store=private)
+            # The same store, with one breaker: the oracle knows of one.
+            kinds[PROCESSED.name] = Kind(provider=SimulatedProvider(self, process), store=ProcessStore(self, process))
         images, tiers = PlainImages(), process.tiers or Tiers(None, clock)
         coordinator = Coordinator(
             ledger=ledger, kinds=kinds, images=images, clock=clock, timings=TIMINGS, begin_fill=tiers.begin_fill
