@@ -121,10 +121,14 @@ class Copies:
     def find_hot(self, process: Process, asked: PictureRequest) -> LookupResult | None:
         """What a process answers before anything else, where somebody knows the address."""
         assert process.tiers is not None
-        item = process.tiers.find_hot(asked.rendition_key) if self._random.random() < 0.5 else None
+        if self._random.random() < 0.5:
+            return None
+        outcome = Outcome.HIT
+        if (item := process.tiers.find_hot(asked.rendition_key)) is None:
+            item, outcome = process.tiers.find_hot_stale(asked.rendition_key), Outcome.STALE
         if item is None:
             return None
-        return LookupResult(entry=item.copy.entry, outcome=Outcome.HIT, body=item.copy.body, tier=Tier.MEMORY)
+        return LookupResult(entry=item.copy.entry, outcome=outcome, body=item.copy.body, tier=Tier.MEMORY)
 
     # --- people and machines ----------------------------------------------------------------------
 

@@ -7,10 +7,12 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 from copperplate.adapters.memory.clock import START
+from copperplate.errors import CopperplateError
 from copperplate.feed import Cursor
 from copperplate.recipes.kinds import KINDS, PROCESSED
 from copperplate.serving.renditions import Renditions
 from copperplate.tiers import coherence, tiers
+from copperplate.tiers.coherence import Coherence
 from copperplate.tiers.memory import MemoryTier
 from copperplate.tiers.tiers import Tiers
 from tests.simulation.copies import FrozenClock, ProcessTier
@@ -27,6 +29,7 @@ _open_tiers = Tiers.__init__
 _find = Renditions._find
 _read = Renditions._read
 _restore = SimulatedFeed.restore
+_apply = Coherence._apply
 
 
 def _tell_rows_above(self: SimulatedFeed, since: Cursor | None, database: str | None) -> FeedPage:
@@ -80,6 +83,24 @@ async def _read_and_begin_fill(self: Renditions, request: Any, found: Any, at_mo
     return await _read(self, request, found, at_most_bytes)
 
 
+async def _apply_whatever_comes(self: Coherence, number: int, asked_at: Any) -> None:
+    assert self._feed is not None
+    try:
+        page = await self._feed.read_feed(self._known.cursor, self._known.database or None)
+    except CopperplateError:
+        self._note_failure(number, is_broken=False)
+    else:
+        self._apply(page, asked_at)
+
+
+def _apply_from_now_on(self: Coherence, page: FeedPage, _: Any) -> None:
+    _apply(self, page, self._now())
+
+
+async def _confirm_unseen(self: Tiers, found: Any) -> Any:
+    return found
+
+
 # What is planted where, by what it is.
 BUGS_OF_COPIES: Final[dict[str, tuple[Any, str, Any]]] = {
     "the feed tells of higher transactions alone": (SimulatedFeed, "read", _tell_rows_above),
@@ -103,6 +124,9 @@ BUGS_OF_COPIES: Final[dict[str, tuple[Any, str, Any]]] = {
         lambda self: (self.now() - START).total_seconds(),
     ),
     "trust lasts five seconds": (coherence, "TRUST_SECONDS", 5.0),
+    "trust begins with the answer": (Coherence, "_apply", _apply_from_now_on),
+    "an older page is applied after a newer one": (Coherence, "_read", _apply_whatever_comes),
+    "what was in Redis is not judged again": (Tiers, "confirm", _confirm_unseen),
     "stale has no end": (Tiers, "__init__", _open_for_ever),
     "who joins a flight fills with its own cursor": (Renditions, "_find", _find_with_own_fill),
     "a fill begins after its answer": (Renditions, "_read", _read_and_begin_fill),

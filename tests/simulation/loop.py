@@ -113,6 +113,9 @@ class SimulatedLoop:
         return asyncio.Future(loop=self._itself)
 
     def create_task(self, coro: Any, **options: Any) -> asyncio.Task[Any]:
+        context, process = options.get("context"), PROCESS.get()
+        if context is not None and process is not None:
+            context.run(PROCESS.set, process)  # whatever a process begins belongs to it
         task = asyncio.Task(coro, loop=self._itself, **options)
         self._tasks.append(task)  # those of the dead too: nothing else may hold them
         return task
