@@ -904,6 +904,7 @@ declare
     );
     v_was_placed boolean := copperplate.place_taken_down(p_generation_key);
     v_counts jsonb;
+    v_objects jsonb;
 begin
     -- Generations first, then entries, and sources: the one lock order.
     perform from public.generation_status as g
@@ -921,10 +922,15 @@ begin
     into v_counts
     from copperplate.cache_entries as e
     where e.generation_key = any(v_keys);
+    perform copperplate.set_aging(true);
     delete from public.generation_status as g where g.prompt_hash = any(v_keys);
+    perform copperplate.set_aging(false);
     perform copperplate.discard_inputs(v_names);
+    v_objects := copperplate.discarded_with(v_names);
+    -- In place of what the deletion declares: also copies of what was removed before, by age.
+    perform copperplate.add_cdn_purges(v_keys, v_objects);
     perform pg_notify('copperplate', k.key) from unnest(v_keys) as k (key);
-    return v_counts || jsonb_build_object('keys', v_keys, 'objects', copperplate.discarded_with(v_names));
+    return v_counts || jsonb_build_object('keys', v_keys, 'objects', v_objects);
 end;
 $$$statement$,
 $statement$comment on function copperplate.remove_taken_down(text, text[]) is
@@ -4602,6 +4608,380 @@ referencing old table as removed
 for each statement execute function copperplate.note_generations_removed()$statement$
 ]);
 
+select pg_temp.apply_migration('20261120000402', 'create_cdn_purges', array[
+$statement$-- The outbox of CDN purges: copies outside of our reach that were declared wrong, until their CDN was told of it. A row
+-- is written by the transaction that declares, so none is lost with a process.
+create table copperplate.cdn_purges (
+    id bigint generated always as identity,
+    -- How a CDN knows the copies: tag, what was answered with the tag of a generation, or object, what Storage serves.
+    scope text not null,
+    -- Of a tag; null for everything.
+    generation_key text,
+    -- Of an object; the path is null for the whole bucket.
+    bucket text,
+    path text,
+    declared_at timestamptz not null,
+    -- When a worker first saw it, by which time the transaction that declared it had ended.
+    seen_at timestamptz,
+    -- When the newest try began.
+    tried_at timestamptz,
+    tries integer not null default 0,
+    -- Whoever tries it now; until due_at nobody else takes it.
+    claim uuid,
+    due_at timestamptz not null,
+    constraint cdn_purges_pkey primary key (id),
+    constraint cdn_purges_scope_is_known check (scope in ('tag', 'object')),
+    constraint cdn_purges_tag_is_of_a_generation
+    check (scope <> 'tag' or (bucket is null and path is null)),
+    constraint cdn_purges_object_is_in_a_bucket
+    check (scope <> 'object' or (bucket is not null and generation_key is null)),
+    constraint cdn_purges_generation_key_is_sha256 check (generation_key ~ '^[0-9a-f]{64}$')
+)$statement$,
+$statement$create index cdn_purges_due_idx on copperplate.cdn_purges (scope, due_at)$statement$,
+$statement$create index cdn_purges_claim_idx on copperplate.cdn_purges (claim) where claim is not null$statement$,
+$statement$comment on table copperplate.cdn_purges is
+'CDN purges that are to be made, and those to be made once more. Row-level security is on without a policy: only
+service_role and the owner see rows.'$statement$,
+$statement$alter table copperplate.cdn_purges enable row level security$statement$,
+$statement$revoke all on table copperplate.cdn_purges from public, anon, authenticated, service_role$statement$,
+$statement$grant select, insert, update, delete on table copperplate.cdn_purges to service_role$statement$,
+$statement$create function copperplate.add_cdn_purges(p_generation_keys text[], p_objects jsonb)
+returns void
+language plpgsql
+volatile
+security invoker
+set search_path = ''
+as $$
+declare
+    -- More than these are everything: where no CDN is set up, the rows of a large deletion stay for a month.
+    c_most constant integer := 100;
+    v_now timestamptz := copperplate.clock();
+begin
+    insert into copperplate.cdn_purges (scope, generation_key, declared_at, due_at)
+    select distinct 'tag', case when cardinality(p_generation_keys) <= c_most then k.key end, v_now, v_now
+    from unnest(p_generation_keys) as k (key);
+
+    insert into copperplate.cdn_purges (scope, bucket, path, declared_at, due_at)
+    select distinct
+        'object',
+        o.object ->> 0,
+        case when jsonb_array_length(p_objects) <= c_most then o.object ->> 1 end,
+        v_now,
+        v_now
+    from jsonb_array_elements(p_objects) as o (object);
+end;
+$$$statement$,
+$statement$comment on function copperplate.add_cdn_purges(text[], jsonb) is
+'Have CDNs forget these generations, and these objects, [[bucket, path]]; a null key is everything, a null path a whole
+bucket. More than 100 are everything, or their whole buckets.'$statement$,
+$statement$revoke all on function copperplate.add_cdn_purges(text[], jsonb) from public, anon, authenticated$statement$,
+$statement$grant execute on function copperplate.add_cdn_purges(text[], jsonb) to service_role$statement$,
+$statement$create function copperplate.add_cdn_purges_of_all()
+returns void
+language plpgsql
+volatile
+security invoker
+set search_path = ''
+as $$
+begin
+    perform copperplate.add_cdn_purges(
+        array[null]::text[],
+        (select jsonb_agg(jsonb_build_array(k.bucket, null)) from copperplate.kinds as k)
+    );
+end;
+$$$statement$,
+$statement$comment on function copperplate.add_cdn_purges_of_all() is 'Have CDNs forget everything of ours.'$statement$,
+$statement$revoke all on function copperplate.add_cdn_purges_of_all() from public, anon, authenticated$statement$,
+$statement$grant execute on function copperplate.add_cdn_purges_of_all() to service_role$statement$,
+$statement$create function copperplate.set_aging(p_is_aging boolean)
+returns void
+language plpgsql
+volatile
+security invoker
+set search_path = ''
+as $$
+begin
+    perform set_config('copperplate.is_aging', case when p_is_aging then 'on' else '' end, true);
+end;
+$$$statement$,
+$statement$comment on function copperplate.set_aging(boolean) is
+'Whether what this transaction deletes from now on is old, displaced, or declared by its caller, and not declared wrong
+by the deletion itself. Whoever sets it takes it back: without it too much is purged, left behind it too little.'$statement$,
+$statement$revoke all on function copperplate.set_aging(boolean) from public, anon, authenticated$statement$,
+$statement$grant execute on function copperplate.set_aging(boolean) to service_role$statement$,
+$statement$create function copperplate.note_cdn_purges()
+returns trigger
+language plpgsql
+security invoker
+set search_path = ''
+as $$
+begin
+    if tg_op = 'TRUNCATE' then
+        perform copperplate.add_cdn_purges_of_all();
+    elsif coalesce(current_setting('copperplate.is_aging', true), '') <> 'on' then
+        perform copperplate.add_cdn_purges(
+            -- Answers with pictures of other kinds are in no CDN.
+            array(
+                select distinct e.generation_key
+                from removed as e
+                inner join copperplate.kinds as k on e.kind = k.name
+                where k.is_public
+            ),
+            coalesce((select jsonb_agg(jsonb_build_array(e.bucket, e.path)) from removed as e), '[]')
+        );
+    end if;
+    return null;
+end;
+$$$statement$,
+$statement$comment on function copperplate.note_cdn_purges() is
+'An entry that is deleted is declared wrong, whoever deletes it, unless it is marked as aging: CDNs are to forget it.'$statement$,
+$statement$revoke all on function copperplate.note_cdn_purges() from public, anon, authenticated$statement$,
+$statement$grant execute on function copperplate.note_cdn_purges() to service_role$statement$,
+$statement$create trigger cache_entries_wrong_in_cdns
+after delete on copperplate.cache_entries
+referencing old table as removed
+for each statement execute function copperplate.note_cdn_purges()$statement$,
+$statement$create trigger cache_entries_truncated_in_cdns
+after truncate on copperplate.cache_entries
+for each statement execute function copperplate.note_cdn_purges()$statement$,
+$statement$create function copperplate.has_cdn_purges()
+returns boolean
+language plpgsql
+stable
+security invoker
+set search_path = ''
+as $$
+begin
+    return exists (
+        select from copperplate.cdn_purges as p
+        where p.scope in ('tag', 'object') and p.due_at <= copperplate.clock()
+    );
+end;
+$$$statement$,
+$statement$comment on function copperplate.has_cdn_purges() is 'Whether a CDN purge is due.'$statement$,
+$statement$revoke all on function copperplate.has_cdn_purges() from public, anon, authenticated$statement$,
+$statement$grant execute on function copperplate.has_cdn_purges() to service_role$statement$,
+$statement$create function copperplate.forget_old_cdn_purges(p_limit integer)
+returns void
+language sql
+volatile
+security invoker
+set search_path = ''
+as $$
+    delete from copperplate.cdn_purges as p
+    where p.id in (
+        select o.id
+        from copperplate.cdn_purges as o
+        where o.declared_at < copperplate.clock() - interval '31 days' and o.due_at <= copperplate.clock()
+        limit p_limit
+        for update skip locked
+    );
+$$$statement$,
+$statement$comment on function copperplate.forget_old_cdn_purges(integer) is
+'Forget at most p_limit purges of more than 31 days ago: no process has a CDN to tell of them.'$statement$,
+$statement$revoke all on function copperplate.forget_old_cdn_purges(integer) from public, anon, authenticated$statement$,
+$statement$grant execute on function copperplate.forget_old_cdn_purges(integer) to service_role$statement$
+]);
+
+select pg_temp.apply_migration('20261120000403', 'create_cdn_purge_steps', array[
+$statement$-- The steps of CDN purges: take what is due, and settle it.
+
+create function copperplate.merge_cdn_purges(p_ids bigint[], p_now timestamptz)
+returns bigint[]
+language plpgsql
+volatile
+security invoker
+set search_path = ''
+as $$
+declare
+    v_ids bigint[];
+begin
+    with merged as (
+        delete from copperplate.cdn_purges as p where p.id = any(p_ids)
+        returning p.scope, p.bucket, p.declared_at, p.tries
+    ),
+
+    added as (
+        -- All of them are seen now, and none of them sooner.
+        insert into copperplate.cdn_purges (scope, bucket, declared_at, seen_at, tries, due_at)
+        select m.scope, m.bucket, max(m.declared_at), p_now, max(m.tries), p_now
+        from merged as m
+        group by m.scope, m.bucket
+        returning id
+    )
+
+    select array_agg(a.id) into v_ids from added as a;
+    return v_ids;
+end;
+$$$statement$,
+$statement$comment on function copperplate.merge_cdn_purges(bigint[], timestamptz) is
+'Put purges of everything, or of whole buckets, in the place of these, which the caller has locked; answers their ids.'$statement$,
+$statement$revoke all on function copperplate.merge_cdn_purges(bigint[], timestamptz) from public, anon, authenticated$statement$,
+$statement$grant execute on function copperplate.merge_cdn_purges(bigint[], timestamptz) to service_role$statement$,
+$statement$create function copperplate.lock_due_cdn_purges(p_scope text, p_limit integer, p_now timestamptz)
+returns bigint[]
+language plpgsql
+volatile
+security invoker
+set search_path = ''
+as $$
+declare
+    v_ids bigint[];
+    v_whole bigint;
+begin
+    v_ids := array(
+        select p.id
+        from copperplate.cdn_purges as p
+        where p.scope = p_scope and p.due_at <= p_now
+        order by p.due_at
+        -- What is more is merged by the next calls: a call stays well below the database's time limit.
+        limit 5000
+        for update skip locked
+    );
+    select count(*)
+    into v_whole
+    from copperplate.cdn_purges as p
+    where p.id = any(v_ids) and p.generation_key is null and p.path is null;
+    -- One of everything stands for all others.
+    if
+        cardinality(v_ids) > greatest(p_limit, v_whole)
+        or (p_scope = 'tag' and v_whole > 0 and cardinality(v_ids) > 1)
+    then
+        return copperplate.merge_cdn_purges(v_ids, p_now);
+    end if;
+    return v_ids;
+end;
+$$$statement$,
+$statement$comment on function copperplate.lock_due_cdn_purges(text, integer, timestamptz) is
+'The ids of due purges, locked. More than p_limit are merged into everything, or into their whole buckets.'$statement$,
+$statement$revoke all on function copperplate.lock_due_cdn_purges(text, integer, timestamptz) from public, anon, authenticated$statement$,
+$statement$grant execute on function copperplate.lock_due_cdn_purges(text, integer, timestamptz) to service_role$statement$,
+$statement$create function copperplate.drop_ended_cdn_purges(p_scopes text[], p_lifetime interval, p_now timestamptz)
+returns integer
+language plpgsql
+volatile
+security invoker
+set search_path = ''
+as $$
+declare
+    v_dropped integer;
+begin
+    delete from copperplate.cdn_purges as p
+    where p.id in (
+        select o.id
+        from copperplate.cdn_purges as o
+        where o.scope = any(p_scopes) and o.due_at <= p_now and o.seen_at < p_now - p_lifetime
+        limit 5000
+        for update skip locked
+    );
+    get diagnostics v_dropped = row_count;
+    return v_dropped;
+end;
+$$$statement$,
+$statement$comment on function copperplate.drop_ended_cdn_purges(text[], interval, timestamptz) is
+'Forget purges that were seen longer ago than a copy lives, and are not being made; answers how many.'$statement$,
+$statement$revoke all on function copperplate.drop_ended_cdn_purges(text[], interval, timestamptz)
+from public, anon, authenticated$statement$,
+$statement$grant execute on function copperplate.drop_ended_cdn_purges(text[], interval, timestamptz) to service_role$statement$,
+$statement$create function copperplate.claimed_cdn_purges(p_claim uuid)
+returns jsonb
+language sql
+stable
+security invoker
+set search_path = ''
+as $$
+    select jsonb_build_object(
+        'keys',
+        coalesce(jsonb_agg(distinct p.generation_key) filter (where p.generation_key is not null), '[]'),
+        'is_everything', coalesce(bool_or(p.scope = 'tag' and p.generation_key is null), false),
+        'objects',
+        coalesce(jsonb_agg(distinct jsonb_build_array(p.bucket, p.path)) filter (where p.scope = 'object'), '[]')
+    )
+    from copperplate.cdn_purges as p
+    where p.claim = p_claim;
+$$$statement$,
+$statement$comment on function copperplate.claimed_cdn_purges(uuid) is
+'What is taken under this claim: {keys, is_everything, objects: [[bucket, path]]}.'$statement$,
+$statement$revoke all on function copperplate.claimed_cdn_purges(uuid) from public, anon, authenticated$statement$,
+$statement$grant execute on function copperplate.claimed_cdn_purges(uuid) to service_role$statement$,
+$statement$create function public.take_cdn_purges(
+    p_scopes text[], p_claim uuid, p_limit integer, p_held_for interval, p_lifetime interval
+)
+returns jsonb
+language plpgsql
+volatile
+security invoker
+set search_path = ''
+as $$
+declare
+    v_now timestamptz := copperplate.clock();
+    v_dropped integer;
+    v_ids bigint[];
+begin
+    -- A call that is repeated answers what the first one took.
+    if exists (select from copperplate.cdn_purges as p where p.claim = p_claim) then
+        return copperplate.claimed_cdn_purges(p_claim) || jsonb_build_object('dropped', 0);
+    end if;
+    v_dropped := copperplate.drop_ended_cdn_purges(p_scopes, p_lifetime, v_now);
+    -- A statement of its own: the next one is to see what was merged.
+    v_ids := array(
+        select l.id
+        from unnest(p_scopes) as s (scope)
+        cross join lateral unnest(copperplate.lock_due_cdn_purges(s.scope, p_limit, v_now)) as l (id)
+    );
+    update copperplate.cdn_purges as p
+    set
+        claim = p_claim, due_at = v_now + p_held_for, seen_at = coalesce(p.seen_at, v_now), tried_at = v_now,
+        tries = p.tries + 1
+    where p.id = any(v_ids);
+    return copperplate.claimed_cdn_purges(p_claim) || jsonb_build_object('dropped', v_dropped);
+end;
+$$$statement$,
+$statement$comment on function public.take_cdn_purges(text[], uuid, integer, interval, interval) is
+'Take the CDN purges that are due of these scopes (tag, object), under a claim that the caller makes up; for p_held_for
+nobody else takes them. Answers {keys, is_everything, objects: [[bucket, path]], dropped}: more than p_limit of a scope
+are everything, or their whole buckets (path null); dropped is how many were given up, as they were first seen longer
+ago than p_lifetime, as long as a copy lives.'$statement$,
+$statement$revoke all on function public.take_cdn_purges(text[], uuid, integer, interval, interval)
+from public, anon, authenticated$statement$,
+$statement$grant execute on function public.take_cdn_purges(text[], uuid, integer, interval, interval) to service_role$statement$,
+$statement$create function public.settle_cdn_purges(p_claim uuid, p_scope text, p_is_done boolean)
+returns integer
+language plpgsql
+volatile
+security invoker
+set search_path = ''
+as $$
+declare
+    -- For three seconds after it was declared wrong a picture may still be answered from a tier, into a CDN that was
+    -- purged at once; and then its answer may be on its way.
+    c_last constant interval := '10 seconds';
+    v_now timestamptz := copperplate.clock();
+    v_left integer;
+begin
+    delete from copperplate.cdn_purges as p
+    where p.claim = p_claim and p.scope = p_scope and p_is_done and p.tried_at >= p.seen_at + c_last;
+    update copperplate.cdn_purges as p
+    set
+        claim = null,
+        tries = case when p_is_done then 0 else p.tries end,
+        due_at = case
+            when p_is_done then p.seen_at + c_last
+            else v_now + least(interval '5 seconds' * 2 ^ least(p.tries - 1, 10), interval '5 minutes')
+        end
+    where p.claim = p_claim and p.scope = p_scope;
+    get diagnostics v_left = row_count;
+    return v_left;
+end;
+$$$statement$,
+$statement$comment on function public.settle_cdn_purges(uuid, text, boolean) is
+'The CDN was told of what this claim took of a scope, or could not be told: that is due again after 5 seconds, then
+twice as long each time, five minutes at most. What it was told of less than 10 seconds after it was first seen is told
+once more then. Answers how many are left for that.'$statement$,
+$statement$revoke all on function public.settle_cdn_purges(uuid, text, boolean) from public, anon, authenticated$statement$,
+$statement$grant execute on function public.settle_cdn_purges(uuid, text, boolean) to service_role$statement$
+]);
+
 select pg_temp.apply_migration('20261120000405', 'create_invalidations', array[
 $statement$-- The feed of invalidations: which copies of pictures are wrong, wherever processes keep them. However an entry goes
 -- (cleanup, purge, takedown, a missing object, a person's DELETE, a cascade), its generation is named here.
@@ -4897,7 +5277,7 @@ begin
         'invalidations', v_invalidations,
         'is_continued', v_since is not null,
         'known_from', v_from,
-        'has_cdn_purges', false
+        'has_cdn_purges', copperplate.has_cdn_purges()
     );
 end;
 $$$statement$,
@@ -6361,7 +6741,9 @@ begin
         where e.generation_key = p_generation_key and not e.is_original and e.is_sized
     ) then
         v_displaced := copperplate.disused_rendition(p_generation_key);
+        perform copperplate.set_aging(true);
         delete from copperplate.cache_entries as e where e.key = v_displaced;
+        perform copperplate.set_aging(false);
     end if;
 end;
 $$$statement$,
@@ -7392,6 +7774,7 @@ begin
     perform copperplate.forget_old_requests(20 * p_limit);
     perform copperplate.forget_old_batches(20 * p_limit);
     perform copperplate.forget_old_wishes(20 * p_limit);
+    perform copperplate.forget_old_cdn_purges(20 * p_limit);
     perform copperplate.fold_totals();
     perform copperplate.fold_money();
     -- Late, as elections wait for these counters; before older days are folded, for the order of locks.
@@ -7402,8 +7785,8 @@ end;
 $$$statement$,
 $statement$comment on function public.sweep_generations(integer, interval) is
 'Fail generations whose lease ran out longer than p_horizon ago; at most p_limit; answers how many. Beside it, credits
-held for generations that nobody works on are released, and old requests, wishes and ids of batches forgotten, twenty
-times as many.'$statement$,
+held for generations that nobody works on are released, and old requests, wishes, ids of batches and CDN purges
+forgotten, twenty times as many.'$statement$,
 $statement$revoke all on function public.sweep_generations(integer, interval) from public, anon, authenticated$statement$,
 $statement$grant execute on function public.sweep_generations(integer, interval) to service_role$statement$,
 $statement$create function public.cleanup_old_generation_status(p_limit integer default 1000)
@@ -7569,6 +7952,8 @@ declare
     v_bytes bigint;
     v_generations bigint;
 begin
+    -- What is old is not wrong: its copies in CDNs may stay.
+    perform copperplate.set_aging(true);
     with removed as (
         delete from copperplate.cache_entries as e
         where
@@ -7614,6 +7999,7 @@ begin
     )
 
     select count(*), v_bytes + coalesce(sum(r.file_size), 0) into v_generations, v_bytes from removed as r;
+    perform copperplate.set_aging(false);
 
     return jsonb_build_object(
         -- As people are shown them: where another form is shown now, the picture is still there.
@@ -7974,6 +8360,118 @@ true; a dry run shows it then as a tree. has_more tells that there is more than 
 $statement$revoke all on function public.purge_entries(text, text, text, text, interval, boolean, integer, boolean, boolean)
 from public, anon, authenticated$statement$,
 $statement$grant execute on function public.purge_entries(text, text, text, text, interval, boolean, integer, boolean, boolean)
+to service_role$statement$
+]);
+
+select pg_temp.apply_migration('20261120000821', 'create_purge_of_copies', array[
+$statement$-- Copies that are declared wrong in some tiers, while the pictures themselves stay.
+
+create function copperplate.count_copies(p_keys text[])
+returns jsonb
+language sql
+stable
+security invoker
+set search_path = ''
+as $$
+    select jsonb_build_object(
+        'generations', count(distinct e.generation_key) filter (where k.is_public),
+        'entries', count(*) filter (where k.is_public),
+        'bytes', coalesce(sum(e.file_size) filter (where k.is_public), 0),
+        'objects', count(*)
+    )
+    from copperplate.cache_entries as e
+    inner join copperplate.kinds as k on e.kind = k.name
+    where p_keys is null or e.generation_key = any(p_keys);
+$$$statement$,
+$statement$comment on function copperplate.count_copies(text[]) is
+'What tiers may have copies of, of these generations or of all: generations, entries and bytes of public kinds, and
+objects of every kind.'$statement$,
+$statement$revoke all on function copperplate.count_copies(text[]) from public, anon, authenticated$statement$,
+$statement$grant execute on function copperplate.count_copies(text[]) to service_role$statement$,
+$statement$create function copperplate.declare_copies_wrong(p_tiers text[], p_keys text[])
+returns void
+language plpgsql
+volatile
+security invoker
+set search_path = ''
+as $$
+declare
+    v_near text[] := array(select t.tier from unnest(p_tiers) as t (tier) where t.tier <> 'cdn');
+begin
+    if p_keys = '{}' then
+        return;
+    end if;
+    if v_near <> '{}' then
+        perform public.invalidate_tiers(v_near, p_keys);
+    end if;
+    if 'cdn' <> all(p_tiers) then
+        return;
+    end if;
+    if p_keys is null then
+        perform copperplate.add_cdn_purges_of_all();
+    else
+        perform copperplate.add_cdn_purges(
+            p_keys,
+            (
+                select coalesce(jsonb_agg(jsonb_build_array(e.bucket, e.path)), '[]')
+                from copperplate.cache_entries as e
+                where e.generation_key = any(p_keys)
+            )
+        );
+    end if;
+end;
+$$$statement$,
+$statement$comment on function copperplate.declare_copies_wrong(text[], text[]) is
+'Declare copies in these tiers (memory, disk, redis, cdn) wrong, of these generations or, where they are null, of all.'$statement$,
+$statement$revoke all on function copperplate.declare_copies_wrong(text[], text[]) from public, anon, authenticated$statement$,
+$statement$grant execute on function copperplate.declare_copies_wrong(text[], text[]) to service_role$statement$,
+$statement$create function public.purge_copies(
+    p_tiers text[],
+    p_generation_key text default null,
+    p_prompt text default null,
+    p_key_prefix text default null,
+    p_model text default null,
+    p_older_than interval default null,
+    p_is_all boolean default false,
+    p_dry_run boolean default true
+)
+returns jsonb
+language plpgsql
+volatile
+security invoker
+set search_path = ''
+as $$
+declare
+    -- Of more than these all copies are dropped: that is less work than naming each.
+    c_most constant integer := 1000;
+    v_found text[];
+    v_keys text[];
+begin
+    if not p_is_all then
+        perform copperplate.check_purge(array[p_generation_key, p_prompt, p_key_prefix, p_model, p_older_than::text]);
+        v_found := copperplate.find_to_purge(
+            p_generation_key, p_prompt, p_key_prefix, p_model, p_older_than, 2147483647, true
+        );
+        -- A CDN may still have what the ledger has forgotten.
+        if v_found = '{}' and p_generation_key is not null then
+            v_found := array[p_generation_key];
+        end if;
+        v_keys := case when cardinality(v_found) <= c_most then v_found end;
+    end if;
+    if not p_dry_run then
+        perform copperplate.declare_copies_wrong(p_tiers, v_keys);
+    end if;
+    return copperplate.count_copies(v_found) || jsonb_build_object('keys', v_keys);
+end;
+$$$statement$,
+$statement$comment on function public.purge_copies(text[], text, text, text, text, interval, boolean, boolean) is
+'Declare copies in these tiers (memory, disk, redis, cdn) wrong: of the generations that meet every condition given,
+pinned ones too, or of all. The pictures stay. Answers what the ledger has of them: generations, entries, bytes (of
+public kinds), objects; and keys, null for all: of more than 1,000 generations all copies are dropped. A dry run only
+counts.'$statement$,
+$statement$revoke all on function public.purge_copies(text[], text, text, text, text, interval, boolean, boolean)
+from public, anon, authenticated$statement$,
+$statement$grant execute on function public.purge_copies(text[], text, text, text, text, interval, boolean, boolean)
 to service_role$statement$
 ]);
 

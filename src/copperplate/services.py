@@ -11,15 +11,16 @@ from copperplate.model import Outcome
 from copperplate.ports import (
     ApiKeys,
     Budgets,
+    CdnOutbox,
     CreditLedger,
     Feed,
     KeptPictures,
     Ledger,
-    Maintenance,
     SourcePictures,
     Statistics,
     Wishes,
 )
+from copperplate.ports.maintenance import TierMaintenance
 from copperplate.recipes.kinds import KINDS
 from copperplate.settings import PROVIDER_KEYS
 
@@ -49,7 +50,7 @@ if TYPE_CHECKING:
 class WholeLedger(
     Ledger,
     Statistics,
-    Maintenance,
+    TierMaintenance,
     CreditLedger,
     ApiKeys,
     Budgets,
@@ -57,6 +58,7 @@ class WholeLedger(
     SourcePictures,
     Wishes,
     Feed,
+    CdnOutbox,
     Protocol,
 ):
     """Every port of the ledger."""

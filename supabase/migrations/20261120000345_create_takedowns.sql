@@ -133,6 +133,7 @@ declare
     );
     v_was_placed boolean := copperplate.place_taken_down(p_generation_key);
     v_counts jsonb;
+    v_objects jsonb;
 begin
     -- Generations first, then entries, and sources: the one lock order.
     perform from public.generation_status as g
@@ -150,10 +151,15 @@ begin
     into v_counts
     from copperplate.cache_entries as e
     where e.generation_key = any(v_keys);
+    perform copperplate.set_aging(true);
     delete from public.generation_status as g where g.prompt_hash = any(v_keys);
+    perform copperplate.set_aging(false);
     perform copperplate.discard_inputs(v_names);
+    v_objects := copperplate.discarded_with(v_names);
+    -- In place of what the deletion declares: also copies of what was removed before, by age.
+    perform copperplate.add_cdn_purges(v_keys, v_objects);
     perform pg_notify('copperplate', k.key) from unnest(v_keys) as k (key);
-    return v_counts || jsonb_build_object('keys', v_keys, 'objects', copperplate.discarded_with(v_names));
+    return v_counts || jsonb_build_object('keys', v_keys, 'objects', v_objects);
 end;
 $$;
 

@@ -127,7 +127,7 @@ begin
         'invalidations', v_invalidations,
         'is_continued', v_since is not null,
         'known_from', v_from,
-        'has_cdn_purges', false
+        'has_cdn_purges', copperplate.has_cdn_purges()
     );
 end;
 $$;

@@ -77,7 +77,9 @@ begin
         where e.generation_key = p_generation_key and not e.is_original and e.is_sized
     ) then
         v_displaced := copperplate.disused_rendition(p_generation_key);
+        perform copperplate.set_aging(true);
         delete from copperplate.cache_entries as e where e.key = v_displaced;
+        perform copperplate.set_aging(false);
     end if;
 end;
 $$;

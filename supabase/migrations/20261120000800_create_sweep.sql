@@ -44,6 +44,7 @@ begin
     perform copperplate.forget_old_requests(20 * p_limit);
     perform copperplate.forget_old_batches(20 * p_limit);
     perform copperplate.forget_old_wishes(20 * p_limit);
+    perform copperplate.forget_old_cdn_purges(20 * p_limit);
     perform copperplate.fold_totals();
     perform copperplate.fold_money();
     -- Late, as elections wait for these counters; before older days are folded, for the order of locks.
@@ -55,8 +56,8 @@ $$;
 
 comment on function public.sweep_generations(integer, interval) is
 'Fail generations whose lease ran out longer than p_horizon ago; at most p_limit; answers how many. Beside it, credits
-held for generations that nobody works on are released, and old requests, wishes and ids of batches forgotten, twenty
-times as many.';
+held for generations that nobody works on are released, and old requests, wishes, ids of batches and CDN purges
+forgotten, twenty times as many.';
 revoke all on function public.sweep_generations(integer, interval) from public, anon, authenticated;
 grant execute on function public.sweep_generations(integer, interval) to service_role;
 

@@ -126,6 +126,8 @@ declare
     v_bytes bigint;
     v_generations bigint;
 begin
+    -- What is old is not wrong: its copies in CDNs may stay.
+    perform copperplate.set_aging(true);
     with removed as (
         delete from copperplate.cache_entries as e
         where
@@ -171,6 +173,7 @@ begin
     )
 
     select count(*), v_bytes + coalesce(sum(r.file_size), 0) into v_generations, v_bytes from removed as r;
+    perform copperplate.set_aging(false);
 
     return jsonb_build_object(
         -- As people are shown them: where another form is shown now, the picture is still there.

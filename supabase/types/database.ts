@@ -701,6 +701,19 @@ export type Database = {
         };
         Returns: string;
       };
+      purge_copies: {
+        Args: {
+          p_dry_run?: boolean;
+          p_generation_key?: string;
+          p_is_all?: boolean;
+          p_key_prefix?: string;
+          p_model?: string;
+          p_older_than?: string;
+          p_prompt?: string;
+          p_tiers: string[];
+        };
+        Returns: Json;
+      };
       purge_entries: {
         Args: {
           p_dry_run?: boolean;
@@ -743,6 +756,7 @@ export type Database = {
       rotate_api_key: { Args: { p_digest: string; p_grace: string; p_prefix: string }; Returns: Json };
       set_budget: { Args: { p_cap_micro_usd: number; p_cap_pictures: number; p_name: string }; Returns: Json };
       set_placeholder: { Args: { p_color: string; p_generation_key: string; p_thumbhash: string }; Returns: boolean };
+      settle_cdn_purges: { Args: { p_claim: string; p_is_done: boolean; p_scope: string }; Returns: number };
       settle_wish: {
         Args: { p_code?: string; p_retry_after?: string; p_status: string; p_wish: number };
         Returns: boolean;
@@ -767,6 +781,10 @@ export type Database = {
         Returns: string;
       };
       sweep_generations: { Args: { p_horizon?: string; p_limit?: number }; Returns: number };
+      take_cdn_purges: {
+        Args: { p_claim: string; p_held_for: string; p_lifetime: string; p_limit: number; p_scopes: string[] };
+        Returns: Json;
+      };
       take_down: { Args: { p_key: string; p_reason?: string }; Returns: Json };
       take_wishes: { Args: { p_held_for: string; p_in_flight: number; p_limit?: number }; Returns: Json };
       unpin_picture: { Args: { p_key: string }; Returns: Json };

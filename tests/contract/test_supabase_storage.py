@@ -28,6 +28,7 @@ from copperplate.errors import (
     StoreUnavailable,
 )
 from copperplate.model import Needs
+from copperplate.ports.cdns import CdnCopies
 from tests.contract.object_store import PNG, ObjectStoreContract, path_of
 from tests.support.postgrest_server import make_jwt
 from tests.support.walls import wall
@@ -562,17 +563,20 @@ async def test_many_objects_are_forgotten_by_the_cdn_as_their_buckets(
 ) -> None:
     async with make_client() as client:
         cdn = StorageCdn(client, storage.url, storage.secret_key)
-        await cdn.forget([], [(BUCKET, path_of(str(number))) for number in range(2)])
+        await cdn.forget(CdnCopies(objects=tuple((BUCKET, path_of(str(number))) for number in range(2))))
         assert sorted(storage_state.purged) == sorted(f"{BUCKET}/{path_of(str(number))}" for number in range(2))
         storage_state.purged.clear()
-        await cdn.forget(
-            [], [(name, path_of(str(number))) for number in range(40) for name in (BUCKET, "memoji-images")]
-        )
+        many = tuple((name, path_of(str(number))) for number in range(40) for name in (BUCKET, "memoji-images"))
+        await cdn.forget(CdnCopies(objects=many))
         assert sorted(storage_state.purged) == [BUCKET, "memoji-images"]
+        storage_state.purged.clear()
+        await cdn.forget(CdnCopies(objects=((BUCKET, None), (BUCKET, path_of("1")), ("memoji-images", path_of("2")))))
+        assert storage_state.purged == [BUCKET, f"memoji-images/{path_of('2')}"]
+        one = CdnCopies(objects=((BUCKET, path_of("x")),))
         with pytest.raises(Misconfigured, match="SUPABASE_SECRET_KEY"):
-            await StorageCdn(client, storage.url, storage.anon_key).forget([], [(BUCKET, path_of("x"))])
+            await StorageCdn(client, storage.url, storage.anon_key).forget(one)
         with pytest.raises(CdnUnavailable, match="ends within the hour"):
-            await StorageCdn(client, "http://127.0.0.1:9", "sb_secret_x").forget([], [(BUCKET, path_of("x"))])
+            await StorageCdn(client, "http://127.0.0.1:9", "sb_secret_x").forget(one)
 
 
 # --- the table ---------------------------------------------------------------------------------------

@@ -1,14 +1,8 @@
-"""Purges, and the CDN that has to forget too (a STAND-IN of Vercel's API over a real socket)."""
+"""Purges, and Vercel's CDN, which has to forget too (a STAND-IN of its API over a real socket)."""
 
 from __future__ import annotations
 
-import asyncio
-import json
-import threading
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import TYPE_CHECKING, Any
-from urllib.parse import parse_qs, urlsplit
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -19,167 +13,109 @@ from copperplate.errors import CdnUnavailable, Misconfigured
 from copperplate.model import Condition, Outcome
 from copperplate.operations import purge as purging
 from copperplate.operations.purge import purge
+from copperplate.ports.cdns import CdnCopies
 from copperplate.recipes.objects import tag_of
 from copperplate.settings import Settings
 from copperplate.testing import GENERATE
 from tests.support.memory_services import MemoryServices, memory_services
 from tests.support.pictures import picture_request
+from tests.support.vercel_api import TOKEN, VercelApi, vercel_api
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
-TOKEN = "a token of Vercel's"
-
-
-class VercelApi:
-    """STAND-IN: takes purges as Vercel's API documents them, refuses a wrong token, counts."""
-
-    def __init__(self) -> None:
-        self.purges: list[dict[str, Any]] = []
-        self.status = 200
-        self.url = ""
+    from collections.abc import Iterator
 
 
 @pytest.fixture
 def api() -> Iterator[VercelApi]:
-    standin = VercelApi()
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            asked = urlsplit(self.path)
-            body = json.loads(self.rfile.read(int(self.headers["content-length"])))
-            status = standin.status if self.headers["authorization"] == f"Bearer {TOKEN}" else 403
-            if not 1 <= len(body["tags"]) <= 16 or not parse_qs(asked.query).get("projectIdOrName"):
-                status = 400
-            if status == 200:
-                standin.purges.append({"path": asked.path, **parse_qs(asked.query), **body})
-            self.send_response(status)
-            self.send_header("content-length", "0")
-            self.end_headers()
-
-        def log_message(self, *_: Any) -> None:
-            pass
-
-    with served(Handler) as url:
-        standin.url = url
+    with vercel_api() as standin:
         yield standin
-
-
-@contextmanager
-def served(handler: type[BaseHTTPRequestHandler]) -> Iterator[str]:
-    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_address[1]}"
-    server.shutdown()
-    server.server_close()
-    thread.join(timeout=5)
 
 
 def cdn_of(api: VercelApi, token: str = TOKEN) -> VercelCdn:
     return VercelCdn(api.url, token=token, project_id="prj_1", team_id="team_1")
 
 
-async def filled(count: int) -> MemoryServices:
-    services = memory_services(clock=FakeClock())
+def copies(*keys: str) -> CdnCopies:
+    return CdnCopies(generation_keys=keys)
+
+
+async def filled(count: int, clock: FakeClock | None = None) -> MemoryServices:
+    services = memory_services(clock=clock or FakeClock())
     for number in range(count):
         await services.renditions.read(picture_request(f"wrong {number}"), GENERATE)
     return services
 
 
-async def test_purge_reaches_ledger_and_cdn_and_the_picture_is_made_anew(api: VercelApi) -> None:
-    services = await filled(2)
+async def test_a_purged_picture_is_made_anew_and_others_are_not() -> None:
+    clock = FakeClock()
+    services = await filled(2, clock)
     key = picture_request("wrong 0").rendition_key
-    async with cdn_of(api) as cdn:
-        counts = await purge(services.ledger, Condition(key=key), is_dry_run=False, cdns=[cdn])
+    counts = await purge(services.ledger, Condition(key=key), is_dry_run=False)
     assert (counts["generations"], counts["images"]) == (1, 2)  # the WebP beside it
+    await clock.advance(3)
+    assert (await services.renditions.read(picture_request("wrong 0"), GENERATE)).outcome is Outcome.GENERATED
+    assert (await services.renditions.read(picture_request("wrong 1"), GENERATE)).outcome is Outcome.HIT
+
+
+async def test_dry_run_counts_and_changes_nothing_anywhere() -> None:
+    services = await filled(2)
+    condition = Condition(model=picture_request().model)
+    counted = await purge(services.ledger, condition, is_dry_run=True)
+    assert (await services.renditions.read(picture_request("wrong 0"), GENERATE)).outcome is Outcome.HIT
+    assert await purge(services.ledger, condition, is_dry_run=False) == counted
+
+
+async def test_large_purge_goes_in_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(purging, "ROWS", 7)
+    services = await filled(17)
+    counts = await purge(services.ledger, Condition(model=picture_request().model), is_dry_run=False)
+    assert counts["generations"] == 17
+
+
+async def test_a_picture_is_dropped_from_the_cdn_by_its_tag(api: VercelApi) -> None:
+    async with cdn_of(api) as cdn:
+        await cdn.forget(copies("a" * 64))
     assert api.purges == [
         {
             "path": "/v1/edge-cache/dangerously-delete-by-tags",
             "projectIdOrName": ["prj_1"],
             "teamId": ["team_1"],
-            "tags": [tag_of(picture_request("wrong 0").generation_key)],
+            "tags": [tag_of("a" * 64)],
             "target": "production",
         }
     ]
-    assert (await services.renditions.read(picture_request("wrong 0"), GENERATE)).outcome is Outcome.GENERATED
-    assert (await services.renditions.read(picture_request("wrong 1"), GENERATE)).outcome is Outcome.HIT
 
 
-async def test_purge_of_several_pictures_drops_each_of_them_from_the_cdn(api: VercelApi) -> None:
-    keys = [f"{number:064x}" for number in range(16)]  # as many as one call takes
-    async with cdn_of(api) as cdn:
-        await cdn.forget(keys[:2], [])
-        await cdn.forget(keys, [])
-        await cdn.forget([*keys, "f" * 64], [])
+async def test_sixteen_tags_go_in_a_call_and_what_two_calls_do_not_take_is_everything(api: VercelApi) -> None:
+    keys = [f"{number:064x}" for number in range(33)]
     tags = [tag_of(key) for key in keys]
-    assert [asked["tags"] for asked in api.purges] == [tags[:2], tags, ["copperplate"]]
-
-
-async def test_dry_run_counts_and_changes_nothing_anywhere(api: VercelApi) -> None:
-    services = await filled(2)
-    condition = Condition(model=picture_request().model)
     async with cdn_of(api) as cdn:
-        counted = await purge(services.ledger, condition, is_dry_run=True, cdns=[cdn])
-    assert api.purges == []
-    assert (await services.renditions.read(picture_request("wrong 0"), GENERATE)).outcome is Outcome.HIT
-    assert await purge(services.ledger, condition, is_dry_run=False) == counted
-
-
-async def test_large_purge_goes_in_steps_and_drops_everything_from_the_cdn_in_one_call(
-    api: VercelApi, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(purging, "ROWS", 7)
-    services = await filled(17)
-    async with cdn_of(api) as cdn:
-        counts = await purge(services.ledger, Condition(model=picture_request().model), is_dry_run=False, cdns=[cdn])
-    assert counts["generations"] == 17
-    assert [asked["tags"] for asked in api.purges] == [["copperplate"]]
+        await cdn.forget(copies(*keys[:16]))
+        await cdn.forget(copies(*keys[:32]))
+        await cdn.forget(copies(*keys))
+        await cdn.forget(CdnCopies(is_everything=True))
+    assert api.tags == [tags[:16], tags[:16], tags[16:32], ["copperplate"], ["copperplate"]]
 
 
 @pytest.mark.parametrize("status", [429, 500, 503])
-async def test_cdn_that_refuses_is_named_with_what_to_do_after_the_ledger_has_forgotten(
-    api: VercelApi, status: int
-) -> None:
-    services = await filled(1)
+async def test_cdn_that_refuses_is_named_with_what_to_do(api: VercelApi, status: int) -> None:
     api.status = status
     async with cdn_of(api) as cdn:
         with pytest.raises(CdnUnavailable, match="vercel cache dangerously-delete --tag copperplate-") as refused:
-            await purge(services.ledger, Condition(prompt="wrong 0"), is_dry_run=False, cdns=[cdn])
+            await cdn.forget(copies("0" * 64))
     assert TOKEN not in str(refused.value)
-    assert (await services.renditions.read(picture_request("wrong 0"), GENERATE)).outcome is Outcome.GENERATED
-
-
-async def test_cdn_that_fails_ends_no_other_and_each_is_told(caplog: pytest.LogCaptureFixture) -> None:
-    class Cdn:
-        def __init__(self, turns: int, error: str = "") -> None:
-            self.turns, self.error, self.has_forgotten = turns, error, False
-
-        async def forget(self, keys: Sequence[str], objects: Sequence[tuple[str, str]]) -> None:
-            for _ in range(self.turns):
-                await asyncio.sleep(0)
-            if self.error:
-                raise CdnUnavailable(self.error)
-            self.has_forgotten = True
-
-    services = await filled(1)
-    cdns = [Cdn(0, "the first is down"), Cdn(5), Cdn(2, "the third is down")]
-    with pytest.raises(CdnUnavailable, match="the first is down"):
-        await purge(services.ledger, Condition(prompt="wrong 0"), is_dry_run=False, cdns=cdns)
-    assert cdns[1].has_forgotten
-    assert "purge: the third is down" in caplog.text
 
 
 async def test_cdn_that_does_not_answer_is_named() -> None:
     async with VercelCdn("http://127.0.0.1:9", token=TOKEN, project_id="p") as cdn:
         with pytest.raises(CdnUnavailable, match="does not answer"):
-            await cdn.forget(["0" * 64], [])
+            await cdn.forget(copies("0" * 64))
 
 
 async def test_wrong_token_names_the_settings_and_not_itself(api: VercelApi) -> None:
     async with cdn_of(api, token="another token altogether") as cdn:
         with pytest.raises(Misconfigured, match="COPPERPLATE_VERCEL_TOKEN") as refused:
-            await cdn.forget(["0" * 64], [])
+            await cdn.forget(copies("0" * 64))
     assert "another" not in str(refused.value)
 
 

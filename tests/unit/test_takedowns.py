@@ -12,7 +12,9 @@ from copperplate.errors import NotGenerated, StoreMisconfigured, StoreUnavailabl
 from copperplate.generation.lookup import LOOK_ONLY
 from copperplate.model import Outcome
 from copperplate.operations.takedown import take_down
+from copperplate.ports.cdns import CdnScope
 from copperplate.testing import GENERATE
+from tests.support.cdns import NotedCdn, cdn_purges
 from tests.support.coordinator_harness import CoordinatorHarness
 from tests.support.pictures import picture_request
 
@@ -85,32 +87,20 @@ async def test_it_is_made_anew_once_the_takedown_is_lifted(harness: CoordinatorH
     assert (await process.find(picture_request(), GENERATE)).outcome is Outcome.GENERATED
 
 
-class Downcast:
-    """A CDN, and what it was asked to forget."""
-
-    def __init__(self, error: Exception | None = None) -> None:
-        self.error = error
-        self.asked: list[tuple[list[str], list[tuple[str, str]]]] = []
-
-    async def forget(self, generation_keys: Sequence[str], objects: Sequence[tuple[str, str]]) -> None:
-        self.asked.append((list(generation_keys), list(objects)))
-        if self.error is not None:
-            raise self.error
-
-
-async def test_objects_go_at_once_and_every_cdn_is_asked_even_where_one_fails(harness: CoordinatorHarness) -> None:
+async def test_objects_go_at_once_and_cdns_are_told_once_more_where_it_is_taken_down_again(
+    harness: CoordinatorHarness,
+) -> None:
     await harness.process().find(picture_request(), GENERATE)
     stored = {("generated-images", path) for path in harness.store._objects}
-    cdns = [Downcast(StoreUnavailable("the first is down")), Downcast()]
-    stores = {"generated-images": harness.store}
-    with pytest.raises(StoreUnavailable, match="the first"):
-        await take_down(harness.ledger, KEY, stores=stores, cdns=cdns)
-    assert not harness.store._objects
+    cdns = NotedCdn(CdnScope.TAG), NotedCdn(CdnScope.OBJECT)
+    for _ in range(2):
+        await take_down(harness.ledger, KEY, stores={"generated-images": harness.store})
+        assert not harness.store._objects
+        await cdn_purges(harness.ledger, *cdns).run()
     for cdn in cdns:
-        [(keys, objects)] = cdn.asked
-        assert (keys, set(objects)) == ([KEY], stored)
-    await take_down(harness.ledger, KEY, stores=stores, cdns=cdns[1:])
-    assert cdns[1].asked[0] == cdns[1].asked[1]
+        for copies in cdn.told:
+            assert (copies.generation_keys, set(copies.objects)) == ((KEY,), stored)
+        assert len(cdn.told) == 2
 
 
 async def test_a_store_that_fails_does_not_undo_a_takedown(

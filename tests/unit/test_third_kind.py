@@ -14,7 +14,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from copperplate.adapters.memory.clock import FakeClock
 from copperplate.adapters.memory.ledger import MemoryLedger
 from copperplate.adapters.memory.store import MemoryStore
-from copperplate.cli.operations import _loss
+from copperplate.cli.operations import loss_of
 from copperplate.compose.providers import MAKERS, make_provider
 from copperplate.compose.services import _make_kinds, _running
 from copperplate.errors import Misconfigured
@@ -111,7 +111,7 @@ async def test_a_third_kind_is_cleaned_up_by_its_own_rule_and_named_where_it_is_
         await clock.advance(8 * 86_400)
         counted = await count(services.ledger)
         assert counted["posters"] == 1
-        assert _loss(counted).startswith("1 pictures of 1 generations (1 posters), ")
+        assert loss_of(counted).startswith("1 pictures of 1 generations (1 posters), ")
         cleaned = await clean(services.ledger, services.stores.values(), clock=clock)
         assert cleaned.as_dict()["posters"] == 1
 

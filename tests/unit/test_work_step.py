@@ -24,6 +24,7 @@ from copperplate.testing import GENERATE
 from copperplate.wishes import NewWish, WishStatus
 from copperplate.work.promises import new_wish
 from copperplate.work.step import SWEEP_ROWS, Report, WorkStep
+from tests.support.cdns import cdn_purges
 from tests.support.coordinator_harness import CoordinatorHarness, ScriptedProvider
 from tests.support.pictures import picture_request
 
@@ -85,6 +86,7 @@ class Harness:
             "lease": LEASE,
             "in_flight": 4,
             "with_input": _as_it_is,
+            "cdn_purges": cdn_purges(self.ledger),
         }
         return WorkStep(**{**parts, **changed})
 

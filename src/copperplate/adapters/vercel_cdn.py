@@ -7,19 +7,23 @@ from typing import TYPE_CHECKING, Final, Self
 import httpx
 
 from copperplate.errors import CdnUnavailable, Misconfigured
+from copperplate.ports.cdns import CdnScope
 from copperplate.recipes.objects import ALL_TAG, tag_of
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from copperplate.ports.cdns import CdnCopies
 
 SECONDS: Final = 10.0
-MAX_TAGS: Final = 16  # one call takes no more, and only a few calls a minute are taken
+MAX_TAGS: Final = 16  # one call takes no more
+MAX_CALLS: Final = 2  # at once: only a few a minute are taken
 # Deleted, not invalidated: a wrong picture must not be shown once more while it is made anew.
 PATH: Final = "/v1/edge-cache/dangerously-delete-by-tags"
 
 
 class VercelCdn:
     """Asks Vercel's API, with a token that may purge the cache of the project."""
+
+    scope = CdnScope.TAG
 
     def __init__(self, api_url: str, *, token: str, project_id: str, team_id: str | None = None) -> None:
         self._params = {"projectIdOrName": project_id} | ({"teamId": team_id} if team_id else {})
@@ -32,9 +36,15 @@ class VercelCdn:
     async def __aexit__(self, *_: object) -> None:
         await self._client.aclose()
 
-    async def forget(self, generation_keys: Sequence[str], objects: Sequence[tuple[str, str]]) -> None:
-        """See `Cdn.forget`. More keys than one call takes are every picture of the project."""
-        tags = [tag_of(key) for key in generation_keys] if len(generation_keys) <= MAX_TAGS else [ALL_TAG]
+    async def forget(self, copies: CdnCopies) -> None:
+        """See `Cdn.forget`. More keys than two calls take are every picture of the project."""
+        tags = [tag_of(key) for key in copies.generation_keys]
+        if copies.is_everything or len(tags) > MAX_CALLS * MAX_TAGS:
+            tags = [ALL_TAG]
+        for first in range(0, len(tags), MAX_TAGS):
+            await self._delete(tags[first : first + MAX_TAGS])
+
+    async def _delete(self, tags: list[str]) -> None:
         try:
             answer = await self._client.post(PATH, params=self._params, json={"tags": tags, "target": "production"})
         except httpx.HTTPError as error:

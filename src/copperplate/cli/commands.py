@@ -17,6 +17,7 @@ from copperplate.cli import (
     keys,
     prices,
     process,
+    purging,
     serve,
     sign,
     takedowns,
@@ -87,6 +88,7 @@ def build_parser() -> argparse.ArgumentParser:
     process.add(commands)
     importing_processed.add(commands)
     care.add(commands)
+    purging.add(commands)
     warm.add(commands)
     takedowns.add(commands)
     budget.add(commands)

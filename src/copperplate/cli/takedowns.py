@@ -7,10 +7,11 @@ import asyncio
 from typing import TYPE_CHECKING, Any, Final
 
 from copperplate.cli import consent
+from copperplate.cli.cdns import say_of_cdns, tell_cdns
 from copperplate.cli.database import show
 from copperplate.cli.exit_codes import EXIT_FAILED, EXIT_OK, EXIT_USAGE
 from copperplate.cli.shared import A_KEY, WHERE_KEYS_ARE, add_command, key_of, say, settings_of, with_database
-from copperplate.compose import open_backend, open_cdns
+from copperplate.compose import open_backend
 from copperplate.model import Condition
 from copperplate.operations.purge import ALL
 from copperplate.operations.takedown import take_down
@@ -19,6 +20,7 @@ from copperplate.ports.takedowns import Found
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from copperplate.operations.cdn_purges import CdnReport
     from copperplate.ports.maintenance import Purged
     from copperplate.ports.takedowns import Pin, Takedown
     from copperplate.settings import Settings
@@ -71,17 +73,19 @@ def run_takedown(arguments: argparse.Namespace) -> int:
             found = await ledger.purge(condition, ALL, is_dry_run=True, with_pinned=True, with_children=True)
             return _loss(found) if found.generations else _loss_of_source(await ledger.find_results(arguments.key))
 
-    async def run(opened: Settings) -> Takedown:
-        async with open_backend(opened) as (ledger, stores), open_cdns(opened) as cdns:
-            return await take_down(ledger, arguments.key, reason=arguments.reason, stores=stores, cdns=cdns)
+    async def run(opened: Settings) -> tuple[Takedown, CdnReport | None]:
+        async with open_backend(opened) as (ledger, stores):
+            taken = await take_down(ledger, arguments.key, reason=arguments.reason, stores=stores)
+            return taken, await tell_cdns(opened, ledger)
 
     with with_database(settings) as opened:
         if not arguments.yes:
             loss = asyncio.run(tell_loss(opened))
             if loss is not None and not consent.is_given(arguments, loss):
                 return EXIT_FAILED
-        taken = asyncio.run(run(opened))
+        taken, report = asyncio.run(run(opened))
     _show_takedown(taken, as_json=arguments.json)
+    say_of_cdns(report)
     return EXIT_OK
 
 

@@ -50,13 +50,17 @@ def run_work(arguments: argparse.Namespace) -> int:
         async with open_services(opened) as services:
             limit = arguments.limit or opened.work_items
             if arguments.once:
-                return await services.work.run(within_seconds=math.inf, in_flight=limit, at_most=limit)
+                report = await services.work.run(within_seconds=math.inf, in_flight=limit, at_most=limit)
+                await services.work.cdns.empty(most_runs=1)
+                return report
             total = Report()
             while True:
                 total += await services.work.run(within_seconds=math.inf, in_flight=limit)
                 if not await services.ledger.is_work_due():
-                    return total
+                    break
                 await services.clock.sleep(AGAIN_SECONDS)
+            await services.work.cdns.empty()
+            return total
 
     with with_database(settings_of(arguments)) as settings:
         report = asyncio.run(run(settings))

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import logging
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from copperplate.compose.installed import check_installed
 from copperplate.errors import Misconfigured
+from copperplate.operations.cdn_purges import CdnPurges
+from copperplate.ports.cdns import CdnScope
 from copperplate.recipes.kinds import BUCKETS
 
 if TYPE_CHECKING:
@@ -15,10 +18,14 @@ if TYPE_CHECKING:
 
     from copperplate.adapters.ledger.sql_ledger import SqlLedger
     from copperplate.adapters.vercel_cdn import VercelCdn
-    from copperplate.ports import Cdn, ObjectStore
+    from copperplate.ports import Cdn, CdnOutbox, ObjectStore
     from copperplate.settings import Settings
 
     Stores = Mapping[str, ObjectStore]  # by bucket
+
+# As objects are stored with it; what answers say is a setting.
+STORAGE_COPIES_LIVE = timedelta(hours=1)
+COPIES_LIVE = timedelta(hours=1, minutes=1)
 
 
 @contextlib.asynccontextmanager
@@ -71,6 +78,17 @@ async def open_cdns(settings: Settings) -> AsyncIterator[Sequence[Cdn]]:
         if settings.vercel_token is not None:
             cdns.append(await opened.enter_async_context(_make_vercel_cdn(settings, settings.vercel_token)))
         yield cdns
+
+
+def make_cdn_purges(settings: Settings, outbox: CdnOutbox, stores: Stores) -> CdnPurges:
+    """Who tells this process's CDNs; these are opened for each run."""
+    scopes = set[CdnScope]()
+    if settings.supabase_url is not None and settings.supabase_key is not None:
+        scopes.add(CdnScope.OBJECT)
+    if settings.vercel_token is not None:
+        scopes.add(CdnScope.TAG)
+    live = max(COPIES_LIVE, STORAGE_COPIES_LIVE)
+    return CdnPurges(outbox, lambda: open_cdns(settings), scopes=scopes, copies_live=live, stores=stores)
 
 
 def _make_vercel_cdn(settings: Settings, token: str) -> VercelCdn:

@@ -11,7 +11,7 @@ from copperplate.access.gate import Gate
 from copperplate.access.sign_ins import SignIns
 from copperplate.accounts.user_requests import UserRequests
 from copperplate.adapters.system_clock import SystemClock
-from copperplate.compose.backends import open_backend
+from copperplate.compose.backends import make_cdn_purges, open_backend
 from copperplate.compose.identity import make_verifier
 from copperplate.compose.installed import check_installed
 from copperplate.compose.providers import make_provider, processing_models, processing_prices
@@ -127,7 +127,11 @@ def assemble(  # noqa: PLR0913 - each adapter once
     web: PictureSource | None = None,
 ) -> Services:
     """The core over these adapters; without `web` nothing is fetched by address. The caller closes what it opened."""
-    tiers = make_tiers(settings, ledger, clock)
+
+    def note_cdn_purges() -> None:
+        work.cdns.note_purges()
+
+    tiers = make_tiers(settings, ledger, clock, note_cdn_purges=note_cdn_purges)
     coordinator = Coordinator(
         ledger=ledger,
         kinds=kinds,
@@ -150,6 +154,7 @@ def assemble(  # noqa: PLR0913 - each adapter once
         lease=timings.lease,
         in_flight=settings.work_items,
         with_input=sources.with_input,
+        cdn_purges=make_cdn_purges(settings, ledger, stores),
     )
     meter = RequestMeter(ledger=ledger, providers=providers, clock=clock, note_due=work.note_due)
     promises = Promises(coordinator=coordinator, ledger=ledger, request_meter=meter, clock=clock, lease=timings.lease)

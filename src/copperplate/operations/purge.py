@@ -1,4 +1,4 @@
-"""Declaring pictures wrong: the ledger forgets them at once, then the stores, then every CDN."""
+"""Declaring pictures wrong: the ledger forgets them at once, then the stores. CDNs are told from its outbox."""
 
 from __future__ import annotations
 
@@ -7,19 +7,19 @@ from dataclasses import asdict
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
-from copperplate.operations.copies import forget_copies, remove_now
+from copperplate.operations.copies import remove_now
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
     from copperplate.model import Condition
-    from copperplate.ports import Cdn, Maintenance, ObjectStore
+    from copperplate.ports import Maintenance, ObjectStore
 
 ROWS: Final = 500  # one statement stays well below the database's time limit
 ALL: Final = 2**31 - 1
 
 
-async def purge(  # noqa: PLR0913 - the choices of one command
+async def purge(
     ledger: Maintenance,
     condition: Condition,
     *,
@@ -27,18 +27,16 @@ async def purge(  # noqa: PLR0913 - the choices of one command
     with_pinned: bool = False,
     with_children: bool = False,
     stores: Mapping[str, ObjectStore] = MappingProxyType({}),
-    cdns: Sequence[Cdn] = (),
 ) -> dict[str, Any]:
-    """Declare pictures wrong: the ledger forgets them at once, then the stores (by bucket), then every CDN.
+    """Declare pictures wrong: the ledger forgets them at once, then the stores (by bucket).
 
     Answers `generations`, `images`, `bytes`, `children`, what was made from them, which goes only with children, and
     `pinned`: the generations that were left, as they are pinned. A dry run with children has their `tree`, the first
     200 generations of it. A purge without children counts them only in a dry run, and tells of none where there is
-    none. Every hit asks the ledger first, so no process has to be told. An object that a store does not remove is left
-    to the next cleanup. Raises `LedgerUnavailable`, and purging again goes on; what the first CDN that failed says,
-    once all were asked: its copies end with their hour.
+    none. The ledger's feed and its outbox tell processes and CDNs. An object that a store does not remove is left to
+    the next cleanup. Raises `LedgerUnavailable`, and purging again goes on.
     """
-    sums, keys, objects = Counter[str](), list[str](), list[tuple[str, str]]()
+    sums, objects = Counter[str](), list[tuple[str, str]]()
     try:
         while True:
             # A real purge comes to its end in steps; a dry run counts everything in one.
@@ -56,7 +54,6 @@ async def purge(  # noqa: PLR0913 - the choices of one command
                 children=min(batch.children, batch.generations) if with_children else batch.children,
                 pinned=batch.pinned_children,
             )
-            keys += batch.keys
             objects += batch.objects
             if is_dry_run or not batch.has_more:
                 figures: dict[str, Any] = {name: sums[name] for name in ("generations", "images", "bytes")}
@@ -67,8 +64,6 @@ async def purge(  # noqa: PLR0913 - the choices of one command
                     figures["tree"] = [asdict(node) for node in batch.tree]
                 return figures
     finally:
-        # Once, and after the ledger: what is asked for meanwhile must not come back. The objects before the CDNs,
-        # which would else fetch them once more.
-        if keys:
+        # Once, and after the ledger: what is asked for meanwhile must not come back.
+        if objects:
             await remove_now(stores, objects)
-            await forget_copies(cdns, keys, objects)

@@ -1,4 +1,4 @@
-"""Taking a picture down for good: the ledger first, then the stores, then every CDN."""
+"""Taking a picture down for good: the ledger first, then the stores. CDNs are told from its outbox."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from dataclasses import replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from copperplate.operations.copies import forget_copies, remove_now
+from copperplate.operations.copies import remove_now
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
-    from copperplate.ports import Cdn, ObjectStore, Takedowns
+    from copperplate.ports import ObjectStore, Takedowns
     from copperplate.ports.takedowns import Takedown
 
 
@@ -21,21 +21,17 @@ async def take_down(
     *,
     reason: str | None = None,
     stores: Mapping[str, ObjectStore] = MappingProxyType({}),
-    cdns: Sequence[Cdn] = (),
 ) -> Takedown:
-    """Take a picture down with all that was made from it; its objects and the CDNs' copies go at once.
+    """Take a picture down with all that was made from it; its objects go at once.
 
     More descendants than one call removes are removed by further ones. An object that a store does not remove is left
-    to the next cleanup. Raises `LedgerUnavailable`, and what the first CDN that failed says, once all were asked:
-    taking down again asks them again, and its copies end with their hour.
+    to the next cleanup. Taking down again tells CDNs again. Raises `LedgerUnavailable`.
     """
     taken = last = await ledger.take_down(key, reason=reason)
     while not last.is_whole and last.generations:
         last = await ledger.take_down(key, reason=reason)
         taken = _sum(taken, last)
-    # The objects before the CDNs, which would else fetch them once more.
     await remove_now(stores, taken.objects)
-    await forget_copies(cdns, taken.keys, taken.objects)
     return taken
 
 

@@ -3,6 +3,7 @@
 from copperplate.ports.access import ApiKeys
 from copperplate.ports.accounts import CreditLedger, Verifier
 from copperplate.ports.budgets import Budgets
+from copperplate.ports.cdns import Cdn, CdnOutbox
 from copperplate.ports.clock import Clock
 from copperplate.ports.feed import Feed
 from copperplate.ports.kept_pictures import KeptPictures
@@ -11,7 +12,7 @@ from copperplate.ports.maintenance import Maintenance
 from copperplate.ports.pictures import Cleaner, Images, OpenPicture, ProcessingProvider, Provider
 from copperplate.ports.source_pictures import SourcePictures
 from copperplate.ports.statistics import Statistics
-from copperplate.ports.stores import Cdn, ObjectStore
+from copperplate.ports.stores import ObjectStore
 from copperplate.ports.takedowns import Takedowns
 from copperplate.ports.wishes import Wishes
 
@@ -19,6 +20,7 @@ __all__ = [
     "ApiKeys",
     "Budgets",
     "Cdn",
+    "CdnOutbox",
     "Cleaner",
     "Clock",
     "CreditLedger",

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 from copperplate.ports.ledger import Sweeper
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
     from datetime import timedelta
 
+    from copperplate.feed import Tier
     from copperplate.model import Condition
 
 
@@ -92,6 +93,31 @@ class Purged:
         )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PurgedCopies:
+    """What the ledger has of pictures whose copies are declared wrong: as much as a tier may have of them.
+
+    Generations, entries and bytes of public kinds; `objects` of every kind. `generation_keys` is None for all.
+    """
+
+    generations: int
+    entries: int
+    size_bytes: int
+    objects: int
+    generation_keys: tuple[str, ...] | None
+
+    @classmethod
+    def from_row(cls, row: Mapping[str, Any]) -> PurgedCopies:
+        """The answer of `purge_copies`."""
+        return cls(
+            generations=row["generations"],
+            entries=row["entries"],
+            size_bytes=row["bytes"],
+            objects=row["objects"],
+            generation_keys=None if row["keys"] is None else tuple(row["keys"]),
+        )
+
+
 class Maintenance(Sweeper, Protocol):
     """What operators and the cron remove from the ledger. Every call is bounded by `limit` rows.
 
@@ -145,4 +171,17 @@ class Maintenance(Sweeper, Protocol):
         With children, all that was made from them goes too: as many more, or, where these are more than `limit`, so
         many of them first.
         Pinned ones are left, unless `condition` names the key or they are meant `with_pinned`.
+        """
+
+
+class TierMaintenance(Maintenance, Protocol):
+    """And what they drop of the copies that tiers have."""
+
+    async def purge_copies(
+        self, tiers: Collection[Tier], condition: Condition | None, *, is_dry_run: bool
+    ) -> PurgedCopies:
+        """Declare copies in these tiers (memory, disk, Redis, CDN) wrong; the pictures stay.
+
+        Those of what meets `condition`, pinned or not, or of everything where it is None; of more than 1,000
+        generations all copies go. A dry run only counts.
         """

@@ -80,13 +80,3 @@ class ObjectStore(Protocol):
 
         Raises `StoreUnavailable`.
         """
-
-
-class Cdn(Protocol):
-    """Copies of pictures outside of our reach, forgotten on request."""
-
-    async def forget(self, generation_keys: Sequence[str], objects: Sequence[tuple[str, str]]) -> None:
-        """Drop every copy of these generations' pictures, and of these objects, as (bucket, path).
-
-        Raises `CdnUnavailable`, `Misconfigured`.
-        """

@@ -42,12 +42,14 @@ class Tiers:
         stale_for: timedelta = timedelta(0),
         memory: MemoryTier | None = None,
         shared: Sequence[CopyTier] = (),
+        note_cdn_purges: Callable[[], None] = lambda: None,
     ) -> None:
         self._memory = memory if feed is not None else None
         self._shared = tuple(shared) if feed is not None else ()
         self._on_disk = [tier for tier in self._shared if tier.tier is Tier.DISK]
         self._clock = clock
         self._names = None if self._memory is None else KnownNames()
+        self._note_cdn_purges = note_cdn_purges
         self.coherence = Coherence(feed, clock, stale_for=stale_for, on_page=self._drop_wrong)
         self._writes = SharedWrites(self.coherence.is_right)
 
@@ -234,6 +236,8 @@ class Tiers:
 
     def _drop_wrong(self, page: FeedPage) -> None:
         """Memory forgets what is wrong at once. Disk and Redis are judged when a copy is found."""
+        if page.has_cdn_purges:
+            self._note_cdn_purges()
         memory, names = self._memory, self._names
         if memory is None or names is None:
             return

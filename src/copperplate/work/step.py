@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
@@ -18,6 +19,7 @@ from copperplate.repeats import nap
 from copperplate.single_flight import SingleFlight
 from copperplate.unexpected import log_unexpected
 from copperplate.wishes import WishStatus
+from copperplate.work.cdn_purges import CdnWork
 from copperplate.work.settled import settle
 from copperplate.work.settling import HANDED_OVER, MADE, not_here, settlement_of
 
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
     from copperplate.generation.coordinator import Coordinator
     from copperplate.generation.kinds import Kind
     from copperplate.model import PictureRequest
+    from copperplate.operations.cdn_purges import CdnPurges
     from copperplate.ports import Clock, Ledger, Wishes
     from copperplate.single_flight import Call
     from copperplate.wishes import Settlement, Wish
@@ -68,7 +71,7 @@ class Report:
 
 
 class WorkStep:
-    """Makes what was promised. A process has one; any number of steps may run at once, here and elsewhere.
+    """Makes what was promised, and tells CDNs. A process has one; any number of steps may run at once, everywhere.
 
     `is_due` says that a wish may be due: somebody told of one since the last step began.
     """
@@ -84,6 +87,7 @@ class WorkStep:
         lease: timedelta,
         in_flight: int,
         with_input: Callable[[PictureRequest], Awaitable[PictureRequest]],
+        cdn_purges: CdnPurges,
     ) -> None:
         self._ledger = ledger
         self._coordinator = coordinator
@@ -96,6 +100,7 @@ class WorkStep:
         self._flights: SingleFlight[Settlement] = SingleFlight()
         self._under_way: set[int] = set()
         self._sweeps = Sweeps(ledger, clock, rows=SWEEP_ROWS)
+        self.cdns = CdnWork(cdn_purges, clock, note_due=self.note_due)
         self._is_stopped = False
         self.is_due = False
 
@@ -114,17 +119,26 @@ class WorkStep:
         No more than `in_flight` are in flight over all processes (`COPPERPLATE_WORK_ITEMS` unless given). What is late
         is put back; its generation goes on for as long as this process lets it. A wish that cannot be made is settled
         and raises nothing. Raises `LedgerUnavailable` and `LedgerMisconfigured` where nothing can be taken; what was
-        taken before goes on.
+        taken before goes on. Beside it CDNs are told what they are to forget.
         """
         self.is_due = False
         stop_at = self._clock.monotonic() + within_seconds
+        try:
+            return await self._make_due(stop_at, in_flight or self._in_flight, at_most)
+        finally:
+            # A step without an end is followed by others, which its wishes wait for.
+            if within_seconds < math.inf:
+                await self.cdns.finish(within_seconds=max(0.0, stop_at - self._clock.monotonic()))
+
+    async def _make_due(self, stop_at: float, in_flight: int, at_most: int | None) -> Report:
         # A run may last as long as its process: of what has ended only the counts are kept.
         report = Report()
         making: set[asyncio.Task[Settlement]] = set()
         with self._ledger.hints(WORK) as hint:
             while (left := stop_at - self._clock.monotonic()) > 0:
                 await self._sweeps.run_if_due()
-                begun = await self._take(in_flight or self._in_flight, limit=at_most, is_waiting=bool(making))
+                self.cdns.begin_if_due()
+                begun = await self._take(in_flight, limit=at_most, is_waiting=bool(making))
                 at_most = None if at_most is None else at_most - len(begun)
                 making.update(begun)
                 if not making:
@@ -146,7 +160,9 @@ class WorkStep:
     async def shut_down(self, *, within_seconds: float) -> None:
         """At the end of the process: let what was taken be made for a while, then put the rest back."""
         self.stop()
+        stop_at = self._clock.monotonic() + within_seconds
         await self._flights.drain(within_seconds=within_seconds)
+        await self.cdns.finish(within_seconds=max(0.0, stop_at - self._clock.monotonic()))
 
     async def _take(self, in_flight: int, *, limit: int | None, is_waiting: bool) -> list[asyncio.Task[Settlement]]:
         """Begin what is due, no more than `limit`, so that at most `in_flight` are in flight."""

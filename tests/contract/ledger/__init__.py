@@ -8,6 +8,7 @@ from tests.contract.ledger.breakers import BreakerContract
 from tests.contract.ledger.budget_caps import BudgetCapContract
 from tests.contract.ledger.budget_operations import BudgetOperationContract
 from tests.contract.ledger.budgets import BudgetContract
+from tests.contract.ledger.cdn_purges import CdnPurgeContract, CopyPurgeContract
 from tests.contract.ledger.credits import CreditContract
 from tests.contract.ledger.feed import FeedContract
 from tests.contract.ledger.form_limits import FormLimitContract
@@ -75,6 +76,8 @@ class LedgerContract(
     BreakerContract,
     RefusalContract,
     MaintenanceContract,
+    CdnPurgeContract,
+    CopyPurgeContract,
     TakedownContract,
     FeedContract,
     PlaceholderContract,

@@ -5,12 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from copperplate.adapters.ledger.transport import Calls
-from copperplate.ports.maintenance import CleanupCounts, DiscardedObject, Purged
+from copperplate.ports.maintenance import CleanupCounts, DiscardedObject, Purged, PurgedCopies
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
     from datetime import timedelta
+    from typing import Any
 
+    from copperplate.feed import Tier
     from copperplate.model import Condition
 
 
@@ -49,17 +51,24 @@ class MaintenanceCalls(Calls):
     ) -> Purged:
         """See `Maintenance.purge`."""
         arguments = {
-            "p_generation_key": condition.key,
-            "p_prompt": condition.prompt,
-            "p_key_prefix": condition.key_prefix,
-            "p_model": condition.model,
-            "p_older_than": condition.older_than,
+            **_conditions(condition),
             "p_dry_run": is_dry_run,
             "p_limit": limit,
             "p_with_pinned": with_pinned,
             "p_with_children": with_children,
         }
         return Purged.from_row(await self._transport.value("purge_entries", arguments, dict))
+
+    async def purge_copies(
+        self, tiers: Collection[Tier], condition: Condition | None, *, is_dry_run: bool
+    ) -> PurgedCopies:
+        """See `Maintenance.purge_copies`."""
+        arguments = {
+            "p_tiers": sorted(tier.value for tier in tiers),
+            **({"p_is_all": True} if condition is None else _conditions(condition)),
+            "p_dry_run": is_dry_run,
+        }
+        return PurgedCopies.from_row(await self._transport.value("purge_copies", arguments, dict))
 
     async def claim_discarded(self, limit: int) -> Sequence[DiscardedObject]:
         """See `Maintenance.claim_discarded`. In pages, so that no row is claimed and not seen."""
@@ -84,3 +93,13 @@ class MaintenanceCalls(Calls):
         """See `Maintenance.audit_objects`."""
         arguments = {"p_bucket": bucket, "p_paths": list(paths), "p_reached": reached}
         return await self._transport.value("audit_objects", arguments, int)
+
+
+def _conditions(condition: Condition) -> Mapping[str, Any]:
+    return {
+        "p_generation_key": condition.key,
+        "p_prompt": condition.prompt,
+        "p_key_prefix": condition.key_prefix,
+        "p_model": condition.model,
+        "p_older_than": condition.older_than,
+    }

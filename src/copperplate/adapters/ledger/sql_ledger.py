@@ -9,6 +9,7 @@ from uuid import uuid4
 from copperplate.adapters.ledger.api_keys import ApiKeyCalls
 from copperplate.adapters.ledger.budget_rows import spending_row, submit_result_of
 from copperplate.adapters.ledger.budgets import BudgetCalls
+from copperplate.adapters.ledger.cdn_purges import CdnPurgeCalls
 from copperplate.adapters.ledger.credits import CreditCalls
 from copperplate.adapters.ledger.feed import FeedCalls
 from copperplate.adapters.ledger.kept_pictures import KeptPictureCalls
@@ -45,6 +46,7 @@ class SqlLedger(
     SourcePictureCalls,
     WishCalls,
     FeedCalls,
+    CdnPurgeCalls,
 ):
     """Every port of the ledger over one transport, which it opens and closes."""
 

@@ -79,7 +79,7 @@ class MemoryEntries(MemoryTables):
         entry = upload.beside(self._entries[original_key(key)].entry)
         if replaced is None:
             if upload.is_sized and self._has_no_place(key) and (displaced := self._disused(key)):
-                self._remove([displaced.entry.key])
+                self._remove([displaced.entry.key], is_wrong=False)
             self._entries[upload.key] = EntryRow(
                 entry, row.kind, now, now, quality=upload.quality, is_sized=upload.is_sized
             )
@@ -117,8 +117,12 @@ class MemoryEntries(MemoryTables):
     def _count_shown(self, rows: Iterable[EntryRow]) -> int:
         return sum(self._is_shown(row) for row in rows)
 
-    def _remove(self, keys: Sequence[str]) -> int:
-        """Answers their bytes."""
+    def _remove(self, keys: Sequence[str], *, is_wrong: bool = True) -> int:
+        """Answers their bytes. What is not wrong, but old or displaced, may stay in CDNs."""
+        if is_wrong:
+            gone_rows = [self._entries[key] for key in keys]
+            public = {row.entry.generation_key for row in gone_rows if KINDS[row.kind].is_public}
+            self._add_cdn_purges(public, [(KINDS[row.kind].bucket, row.entry.path) for row in gone_rows])
         size_bytes = 0
         self._declare_wrong(self._entries[key].entry.generation_key for key in keys)
         for key in keys:

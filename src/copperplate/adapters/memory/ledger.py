@@ -10,11 +10,10 @@ from uuid import uuid4
 from copperplate.adapters.memory.api_keys import MemoryApiKeys
 from copperplate.adapters.memory.batches import MemoryBatches
 from copperplate.adapters.memory.budget_operations import MemoryBudgetOperations
+from copperplate.adapters.memory.cdn_purges import MemoryCdnPurges
 from copperplate.adapters.memory.credits import DAY_SECONDS, Submit
-from copperplate.adapters.memory.feed import MemoryFeed
 from copperplate.adapters.memory.kept_pictures import MemoryKeptPictures
 from copperplate.adapters.memory.lineage import digest_of_source
-from copperplate.adapters.memory.maintenance import MemoryMaintenance
 from copperplate.adapters.memory.source_pictures import MemorySourcePictures
 from copperplate.adapters.memory.statistics import MemoryStatistics
 from copperplate.adapters.memory.tables import BreakerRow, GenerationRow
@@ -42,11 +41,10 @@ class MemoryLedger(
     MemoryBudgetOperations,
     MemoryStatistics,
     MemorySourcePictures,
-    MemoryMaintenance,
+    MemoryCdnPurges,
     MemoryTakedowns,
     MemoryKeptPictures,
     MemoryBatches,
-    MemoryFeed,
 ):
     """Every port of the ledger over dictionaries. Each method runs without yielding, so it is atomic."""
 

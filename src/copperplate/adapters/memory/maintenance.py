@@ -50,7 +50,7 @@ class MemoryMaintenance(MemoryLineage):
         aging = {self._entries[key].entry.generation_key for key in old}
         shown = self._count_shown_of(aging)
         renditions = [key for key in old if not self._entries[key].entry.is_original][:limit]
-        size_bytes = self._remove(renditions)
+        size_bytes = self._remove(renditions, is_wrong=False)
         generations = [self._entries[key].entry.generation_key for key in old if key in self._entries]
         if spec.is_own_original:
             generations = generations[:limit]
@@ -58,7 +58,7 @@ class MemoryMaintenance(MemoryLineage):
             kept = {row.entry.generation_key for row in self._entries.values() if not row.entry.is_original}
             generations = [key for key in generations if key not in kept]
         for key in generations:
-            size_bytes += self._remove([form.entry.key for form in self._forms(key)])
+            size_bytes += self._remove([form.entry.key for form in self._forms(key)], is_wrong=False)
             self._forget(key)
         self._forget_invalidations()
         # Everything was looked at: it is over once nothing was left to do.

@@ -16,6 +16,7 @@ from copperplate.failure_classes import FailureClass
 from copperplate.feed import Invalidation
 from copperplate.ledger_answers import Gone, Hit, Lead, Miss, Negative, Wait
 from copperplate.model import Phase
+from copperplate.ports.cdns import CdnScope
 from copperplate.recipes.kinds import KINDS
 from copperplate.recipes.objects import original_key
 
@@ -139,6 +140,21 @@ class TakedownRow:
     paths: set[str] = field(default_factory=set)
 
 
+@dataclass(slots=True, eq=False)
+class CdnPurgeRow:
+    """One row of `copperplate.cdn_purges`; times are seconds of the clock."""
+
+    scope: CdnScope
+    generation_key: str | None
+    bucket: str | None
+    path: str | None
+    due_at: float
+    seen_at: float | None = None
+    tried_at: float = 0.0
+    tries: int = 0
+    claim: UUID | None = None
+
+
 @dataclass(slots=True)
 class SourceRow:
     """One row of `copperplate.source_pictures`, with its owners. `parent_source`: what its parent was made from."""
@@ -216,6 +232,7 @@ class MemoryTables(MemoryBudgets):
         self._entries: dict[str, EntryRow] = {}
         self._discarded: dict[str, DiscardedRow] = {}
         self._takedowns: dict[str, TakedownRow] = {}
+        self._cdn_purges: list[CdnPurgeRow] = []
         self._sources: dict[str, SourceRow] = {}
         self._breakers: dict[str, BreakerRow] = {}
         self._uses: list[RequestCount] = []
@@ -331,6 +348,12 @@ class MemoryTables(MemoryBudgets):
                 now,
             )
             self._invalidations = [row for row in self._invalidations if row.transaction >= self._feed_forgotten]
+
+    def _add_cdn_purges(self, generation_keys: Iterable[str | None], objects: Iterable[tuple[str, str | None]]) -> None:
+        """Have CDNs forget these generations (None: everything), and objects (a path of None: the bucket)."""
+        now = self._clock.monotonic()
+        self._cdn_purges += [CdnPurgeRow(CdnScope.TAG, key, None, None, due_at=now) for key in generation_keys]
+        self._cdn_purges += [CdnPurgeRow(CdnScope.OBJECT, None, *each, due_at=now) for each in objects]
 
     def _discard_path(self, bucket: str, path: str) -> None:
         self._discarded.setdefault(path, DiscardedRow(next(self._ids), bucket, self._clock.monotonic()))

@@ -36,6 +36,8 @@ class MemoryTakedowns(MemoryLineage):
         for name in (generation_key, *descendants):
             self._remove_taken_down(name, self._takedowns[name])
         self._discard_inputs({generation_key, *followers, *names})
+        objects = self._removed_with(generation_key)
+        self._add_cdn_purges((generation_key, *descendants), objects)
         return Takedown(
             found=found,
             generation_key=generation_key,
@@ -46,7 +48,7 @@ class MemoryTakedowns(MemoryLineage):
             images=images,
             size_bytes=size_bytes,
             keys=(generation_key, *descendants),
-            objects=self._removed_with(generation_key),
+            objects=objects,
         )
 
     async def lift_takedown(self, key: str) -> bool:

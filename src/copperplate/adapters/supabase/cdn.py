@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any, Final
 
 from copperplate.adapters.supabase.http import TRANSPORT_ERRORS, key_headers
 from copperplate.errors import CdnUnavailable, Misconfigured
+from copperplate.ports.cdns import CdnScope
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     import httpx
+
+    from copperplate.ports.cdns import CdnCopies
 
 logger = logging.getLogger(__name__)
 
@@ -31,16 +32,19 @@ class StorageCdn:
     A plan without purges is no failure: that is logged, with what it means.
     """
 
+    scope = CdnScope.OBJECT
+
     def __init__(self, client: httpx.AsyncClient, supabase_url: str, key: str) -> None:
         self._client = client
         self._url = f"{supabase_url.rstrip('/')}/storage/v1/cdn"
         self._headers = key_headers(key)
 
-    async def forget(self, generation_keys: Sequence[str], objects: Sequence[tuple[str, str]]) -> None:
+    async def forget(self, copies: CdnCopies) -> None:
         """See `Cdn.forget`. More objects than a few are their whole buckets."""
-        targets = [f"{bucket}/{path}" for bucket, path in objects]
-        if len(targets) > MAX_OBJECTS:
-            targets = sorted({bucket for bucket, _ in objects})
+        buckets = {bucket for bucket, path in copies.objects if path is None}
+        if len(copies.objects) > MAX_OBJECTS:
+            buckets = {bucket for bucket, _ in copies.objects}
+        targets = sorted(buckets) + [f"{bucket}/{path}" for bucket, path in copies.objects if bucket not in buckets]
         turns = asyncio.Semaphore(AT_ONCE)
         ends = await asyncio.gather(*(self._purge(turns, target) for target in targets), return_exceptions=True)
         for end in ends:

@@ -1,0 +1,36 @@
+"""Telling CDNs at once what a command has declared wrong, and saying what is left to the work step."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from copperplate.cli.shared import say
+from copperplate.compose import make_cdn_purges
+from copperplate.errors import LedgerUnavailable
+from copperplate.operations.cdn_purges import LATE, CdnReport
+
+if TYPE_CHECKING:
+    from copperplate.ports import CdnOutbox
+    from copperplate.settings import Settings
+
+
+async def tell_cdns(settings: Settings, ledger: CdnOutbox) -> CdnReport | None:
+    """One run over what waits in the outbox; None where the ledger does not answer any more."""
+    try:
+        return await make_cdn_purges(settings, ledger, {}).run()
+    except LedgerUnavailable:
+        return None
+
+
+def say_of_cdns(report: CdnReport | None) -> None:
+    """What CDNs were told, and what the next work step does."""
+    if report is None:
+        say("CDNs were not told yet: the work step tells them [ledger_unavailable]")
+        return
+    for error in report.errors:
+        say(f"{error} The work step tells it again; `copperplate work` does so from here [{error.code}]")
+    if report.again:
+        say(
+            f"CDNs were told to forget {report.told:,} copies; the work step (`copperplate work`) tells them once more "
+            f"in {LATE.total_seconds():.0f} seconds, when no process answers them any more"
+        )

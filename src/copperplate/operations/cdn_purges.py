@@ -1,0 +1,129 @@
+"""Telling CDNs what they are to forget, as it waits in the ledger's outbox."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from dataclasses import dataclass
+from datetime import timedelta
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Final
+from uuid import uuid4
+
+from copperplate.errors import CdnUnavailable, LedgerUnavailable, Misconfigured
+from copperplate.operations.copies import remove_now
+from copperplate.ports.cdns import CdnScope
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Set as AbstractSet
+    from contextlib import AbstractAsyncContextManager
+    from uuid import UUID
+
+    from copperplate.ports import Cdn, CdnOutbox, ObjectStore
+    from copperplate.ports.cdns import CdnCopies
+
+logger = logging.getLogger(__name__)
+
+# Of a scope in one run: two calls to Vercel, which takes few a minute. More are everything.
+MOST: Final = 32
+# Longer than one run takes, however slow the CDNs are.
+HELD_FOR: Final = timedelta(seconds=90)
+# For so long after it was declared wrong a picture may still get into a CDN: see settle_cdn_purges.
+LATE: Final = timedelta(seconds=10)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CdnReport:
+    """What one run did: what CDNs were told to forget, how much of that is told once more, and what failed CDNs say.
+
+    `told` counts generations and objects; everything, or a bucket, counts as one.
+    """
+
+    told: int = 0
+    again: int = 0
+    errors: tuple[CdnUnavailable | Misconfigured, ...] = ()
+
+
+class CdnPurges:
+    """Empties the outbox, as far as this process has CDNs: `scopes`; without any it takes nothing.
+
+    Any number of processes may do so at once. `copies_live` is how long a CDN serves a copy without asking. Objects are
+    removed from the `stores` given before their CDN is told, which would else fetch them once more.
+    """
+
+    def __init__(
+        self,
+        outbox: CdnOutbox,
+        open_cdns: Callable[[], AbstractAsyncContextManager[Sequence[Cdn]]],
+        *,
+        scopes: AbstractSet[CdnScope],
+        copies_live: timedelta,
+        stores: Mapping[str, ObjectStore] = MappingProxyType({}),
+    ) -> None:
+        self._outbox = outbox
+        self._open_cdns = open_cdns
+        self._scopes = scopes
+        self._lifetime = copies_live + LATE
+        self._stores = stores
+
+    @property
+    def is_off(self) -> bool:
+        """Whether this process has no CDN to tell."""
+        return not self._scopes
+
+    async def run(self) -> CdnReport:
+        """Tell each CDN what is due, once. What fails is due again later.
+
+        Raises `LedgerUnavailable` and `LedgerMisconfigured` where nothing can be taken, and nothing of a CDN.
+        """
+        if self.is_off:
+            return CdnReport()
+        claim = uuid4()
+        taken = await self._outbox.take_cdn_purges(
+            self._scopes, claim, limit=MOST, held_for=HELD_FOR, lifetime=self._lifetime
+        )
+        if taken.dropped:
+            logger.warning("%d purges of a CDN that failed are given up: their copies have ended", taken.dropped)
+        if not any(taken.has(scope) for scope in self._scopes):
+            return CdnReport()
+        objects = [(bucket, path) for bucket, path in taken.objects if path is not None]
+        stores = {bucket: store for bucket, store in self._stores.items() if any(each[0] == bucket for each in objects)}
+        await remove_now(stores, objects)
+        return await self._tell_all(claim, taken)
+
+    async def _tell_all(self, claim: UUID, taken: CdnCopies) -> CdnReport:
+        try:
+            async with self._open_cdns() as cdns:
+                asked = [cdn for cdn in cdns if taken.has(cdn.scope)]
+                reports = await asyncio.gather(*(self._tell(claim, cdn, taken) for cdn in asked))
+        except Misconfigured as error:  # one that cannot be opened
+            reports = [await self._settle(claim, scope, 0, error) for scope in self._scopes]
+        return CdnReport(
+            told=sum(report.told for report in reports),
+            again=sum(report.again for report in reports),
+            errors=tuple(error for report in reports for error in report.errors),
+        )
+
+    async def _tell(self, claim: UUID, cdn: Cdn, taken: CdnCopies) -> CdnReport:
+        told = len(taken.objects) if cdn.scope is CdnScope.OBJECT else len(taken.generation_keys) or 1
+        try:
+            await cdn.forget(taken)
+        except (CdnUnavailable, Misconfigured) as error:
+            return await self._settle(claim, cdn.scope, 0, error)
+        return await self._settle(claim, cdn.scope, told, None)
+
+    async def _settle(
+        self, claim: UUID, scope: CdnScope, told: int, error: CdnUnavailable | Misconfigured | None
+    ) -> CdnReport:
+        if error is not None:
+            logger.warning("a CDN is told again later what it is to forget: %s", error)
+        again = 0
+        try:
+            again = await self._outbox.settle_cdn_purges(claim, scope, is_done=error is None)
+        except LedgerUnavailable:  # the claim ends, and whoever takes it then tells the CDN once more
+            again = told
+        if error is not None:
+            return CdnReport(errors=(error,))
+        logger.info("a CDN was told to forget copies: %s=%d again=%d", scope.value, told, again)
+        return CdnReport(told=told, again=again)
