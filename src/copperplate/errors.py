@@ -15,7 +15,8 @@ CopperplateError
 │   ├── InvalidBody           not a JSON object, cut off, or slow
 │   ├── BodyTooLarge          more than a request can need; 413
 │   ├── UnsupportedMediaType  a body that is not declared as what the route takes; 415
-│   └── InvalidIdempotencyKey   empty, too long, or not printable ASCII
+│   ├── InvalidIdempotencyKey   empty, too long, or not printable ASCII
+│   └── UnsatisfiableRange    a part of a picture that begins behind its end; 416
 ├── IdempotencyConflict       the Idempotency-Key stands for another request; 409
 ├── PictureGone               what was delivered under an Idempotency-Key was removed since; 410
 ├── Unauthorized              the bearer secret, or a person's token, is missing or not valid; 401
@@ -155,6 +156,14 @@ class InvalidIdempotencyKey(InvalidRequest, code="invalid_idempotency_key", titl
     """The Idempotency-Key is empty, too long, repeated, or not printable ASCII."""
 
 
+class UnsatisfiableRange(InvalidRequest, code="unsatisfiable_range", status=416, title="The picture has no such part"):
+    """The range begins behind the end of a picture of `size_bytes`, or has no bytes."""
+
+    def __init__(self, size_bytes: int) -> None:
+        super().__init__(f"The picture has {size_bytes} bytes.")
+        self.size_bytes = size_bytes
+
+
 class Unauthorized(CopperplateError, code="unauthorized", status=401, title="No valid credential was sent"):
     """The bearer secret, or a person's token, is missing or not valid.
 
@@ -195,11 +204,15 @@ class NotCached(CopperplateError, code="not_cached", status=504, title="This pic
 
 
 class GenerationFailed(CopperplateError, code="generation_failed", title="The picture could not be made"):
-    """The picture could not be made; a negative entry remembers it until `retry_after_seconds` have passed."""
+    """The picture could not be made; a negative entry remembers it until `retry_after_seconds` have passed.
 
-    def __init__(self, failure_class: FailureClass, retry_after: timedelta) -> None:
+    `is_remembered`: the entry was there before this request, which nothing was tried for.
+    """
+
+    def __init__(self, failure_class: FailureClass, retry_after: timedelta, *, is_remembered: bool = False) -> None:
         super().__init__(failure_class.public_message)
         self.failure_class = failure_class
+        self.is_remembered = is_remembered
         self.retry_after_seconds = max(1, round(retry_after.total_seconds()))
 
     @property

@@ -106,6 +106,11 @@ class Services:
         """What a request that ended so cost at the provider: the price of what was generated for it, else nothing."""
         return self.price_of(request.recipe, request.inputs) if outcome is Outcome.GENERATED else 0
 
+    def savings_of(self, request: PictureRequest, outcome: Outcome | None) -> int | None:
+        """What a request that ended so did not cost: the price of a picture that was there, or made for another."""
+        is_saved = outcome in (Outcome.HIT, Outcome.STALE, Outcome.COALESCED)
+        return self.price_of(request.recipe, request.inputs) if is_saved else 0
+
     async def finish(self, call: Call, *, within_seconds: float) -> None:
         """A call ends, the process goes on: wait for what this call left behind, hand over what is late, flush.
 

@@ -19,7 +19,8 @@ PROMPT = "a%20very%20private%20zebra"
 SECRET, TOKEN = "cron-secret-of-the-zebra", "metrics-token-of-the-zebra"
 LINE = re.compile(
     r"copperplate\.requests method=[A-Z]+ status=\d{3} outcome=(hit|stale|coalesced|generated|failed|-)"
-    r" key=([0-9a-f]{12}|-) ms=\d+\.\d bytes=\d+ cost_micro_usd=(\d+|-)$"
+    r" tier=(memory|disk|redis|storage|provider|none|-) key=([0-9a-f]{12}|-) ms=\d+\.\d bytes=\d+"
+    r" cost_micro_usd=(\d+|-) saved_micro_usd=(\d+|-)$"
 )
 
 

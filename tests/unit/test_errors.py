@@ -58,7 +58,7 @@ def test_every_answer_has_a_code_a_title_and_a_summary_of_its_own() -> None:
 
 
 def test_only_our_own_faults_are_500() -> None:
-    assert {each.status for each in ANSWERS} <= {400, 401, 402, 404, 405, 409, 410, 413, 415, 500, 503, 504}
+    assert {each.status for each in ANSWERS} <= {400, 401, 402, 404, 405, 409, 410, 413, 415, 416, 500, 503, 504}
     # Its class decides, per failure.
     assert [each for each in ANSWERS if each.status == 500] == [GenerationFailed]
     assert {each.status for each in OURS if issubclass(each, Signal)} == {500}

@@ -10,8 +10,9 @@ import pytest
 
 from copperplate.adapters.memory.clock import FakeClock
 from copperplate.errors import LedgerUnavailable
+from copperplate.feed import Tier
 from copperplate.model import LATENCY_BOUNDS_MS, Outcome, PictureFormat
-from copperplate.serving.request_meter import AGAIN_SECONDS, BATCH_SUMS, FLUSH_SECONDS, SENT_FOR, TIERS, RequestMeter
+from copperplate.serving.request_meter import AGAIN_SECONDS, BATCH_SUMS, FLUSH_SECONDS, SENT_FOR, RequestMeter, tier_of
 from tests.support.coordinator_harness import ScriptedProvider
 from tests.support.pictures import picture_request
 
@@ -91,8 +92,19 @@ async def test_latency_falls_into_the_bucket_that_ends_at_its_bound(
     assert row.latency_buckets == tuple(int(n == bucket) for n in range(len(LATENCY_BOUNDS_MS) + 1))
 
 
-def test_every_outcome_has_a_tier() -> None:
-    assert set(TIERS) == set(Outcome)
+@pytest.mark.parametrize("outcome", Outcome)
+def test_every_outcome_has_a_tier_and_hits_that_of_their_copy(outcome: Outcome) -> None:
+    is_hit = outcome in (Outcome.HIT, Outcome.STALE)
+    assert (tier_of(outcome, None) is Tier.STORAGE) is is_hit
+    assert (tier_of(outcome, Tier.DISK) is Tier.DISK) is is_hit
+
+
+async def test_uses_of_one_picture_are_counted_by_tier(harness: Harness) -> None:
+    for tier in (Tier.MEMORY, None, Tier.MEMORY):
+        harness.meter.count(picture_request(), Outcome.HIT, size_bytes=1, seconds=0, tier=tier)
+    await harness.meter.close()
+    [batch] = harness.ledger.batches
+    assert sorted((row.tier, row.count) for row in batch) == [("memory", 2), ("storage", 1)]
 
 
 async def test_ten_thousand_hits_cost_one_flush_after_two_seconds(harness: Harness) -> None:

@@ -196,7 +196,7 @@ class Coordinator:
             case Hit(entry=entry):
                 return LookupResult(entry=entry, outcome=outcome)
             case Negative(failure_class=failure_class, retry_after=retry_after):
-                raise _error_of(failure_class, retry_after)
+                raise _error_of(failure_class, retry_after, is_remembered=outcome is Outcome.HIT)
             case Gone():
                 raise TakenDown
             case Wait():
@@ -249,17 +249,23 @@ class Coordinator:
                         if (hit := await self._follow(request, flight_key, hint)) is not None:
                             return await _loaded(hit, Outcome.COALESCED, options)
                     case Negative() | InsufficientCredits() | Refused() | Gone():
-                        raise self._error_for(result, request, options)
+                        raise self._error_for(result, request, options, is_first=outcome is Outcome.HIT)
                     case _:
                         assert_never(result)
                 outcome = Outcome.COALESCED
 
     def _error_for(
-        self, result: Negative | InsufficientCredits | Refused | Gone, request: PictureRequest, options: LookupOptions
+        self,
+        result: Negative | InsufficientCredits | Refused | Gone,
+        request: PictureRequest,
+        options: LookupOptions,
+        *,
+        is_first: bool,
     ) -> CopperplateError:
+        """What such an answer raises; `is_first`: it is the ledger's first to this look-up."""
         match result:
             case Negative(failure_class=failure_class, retry_after=retry_after):
-                return _error_of(failure_class, retry_after)
+                return _error_of(failure_class, retry_after, is_remembered=is_first)
             case InsufficientCredits():
                 return NotEnoughCredits(options.charge.user if options.charge is not None else None)
             case Refused(refusal=refusal):
@@ -330,8 +336,10 @@ async def _loaded(hit: Hit, outcome: Outcome, options: LookupOptions) -> LookupR
     return found if options.load is None else await options.load(found)
 
 
-def _error_of(failure_class: FailureClass, retry_after: timedelta) -> GenerationFailed | StillGenerating:
+def _error_of(
+    failure_class: FailureClass, retry_after: timedelta, *, is_remembered: bool
+) -> GenerationFailed | StillGenerating:
     """The error for a negative entry. A paid job that is not collected yet is `StillGenerating`, not a failure."""
     if failure_class is FailureClass.UNCOLLECTED:
         return StillGenerating(retry_after)
-    return GenerationFailed(failure_class, retry_after)
+    return GenerationFailed(failure_class, retry_after, is_remembered=is_remembered)

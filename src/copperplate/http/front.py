@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from copperplate.http.callers import Identified
+from copperplate.http.hot_pictures import HotPictures
 from copperplate.http.pictures import Pictures
 from copperplate.http.problems import Problem
 from copperplate.http.streams import Streams
@@ -20,8 +21,9 @@ HEALTH: Final = "/healthz"
 
 
 def make_front(app: ASGIApp, wiring: Wiring) -> ASGIApp:
-    """`app` behind `Invocation`, `Streams`, `Pictures`, `Configured` and `Identified`, in this order."""
-    return Invocation(Streams(Pictures(Configured(Identified(app, wiring), wiring), wiring), wiring), wiring)
+    """`app` behind `Invocation`, `HotPictures`, `Streams`, `Pictures`, `Configured` and `Identified`, in this order."""
+    looked_up = Streams(Pictures(Configured(Identified(app, wiring), wiring), wiring), wiring)
+    return Invocation(HotPictures(looked_up, wiring), wiring)
 
 
 class Configured:

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import json
 import logging
+import math
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -18,15 +19,16 @@ from copperplate.errors import (
     NotGenerated,
     StillGenerating,
     Unavailable,
+    UnsatisfiableRange,
 )
 from copperplate.generation.lookup import LOOK_ONLY, LookupOptions, LookupResult
-from copperplate.http import headers
+from copperplate.http import cache_status, headers, ranges
 from copperplate.http.callers import caller_of
 from copperplate.http.origin import base_url_of
 from copperplate.http.preferences import read_preferences
 from copperplate.http.problems import Problem, is_expected
 from copperplate.http.promised_answers import find_or_promise, promise_headers, promise_told
-from copperplate.http.request_log import log_request, requests_log
+from copperplate.http.request_log import is_logged, log_request
 from copperplate.http.vercel import MAX_RESPONSE_BYTES
 from copperplate.model import Outcome
 from copperplate.recipes.objects import sha256_hex
@@ -38,10 +40,11 @@ from copperplate.work.promises import new_wish
 if TYPE_CHECKING:
     from starlette.types import Scope, Send
 
+    from copperplate.feed import Tier
     from copperplate.http.headers import RawHeaders
     from copperplate.http.picture_urls import RequestedPicture
     from copperplate.http.preferences import Preferences
-    from copperplate.model import PictureRequest
+    from copperplate.model import Entry, PictureRequest
     from copperplate.services import Services
 
 _NO_PICTURE: Final = "A placeholder is there once its picture is. Ask for the same address without placeholder."
@@ -50,12 +53,20 @@ logger = logging.getLogger(__name__)
 
 
 class Answer(NamedTuple):
-    """One response, and the outcome it is counted as (None: not counted)."""
+    """One response, and the outcome it is counted as (None: not counted). `tier` had the picture (None: the ledger)."""
 
     status: int
     headers: RawHeaders
     body: bytes
     outcome: Outcome | None
+    tier: Tier | None = None
+
+
+class Money(NamedTuple):
+    """What a request cost at the provider, and what it did not, in millionths of a dollar; None where unknown."""
+
+    cost: int | None = 0
+    saved: int | None = 0
 
 
 async def serve(services: Services, requested: RequestedPicture, scope: Scope, send: Send) -> None:
@@ -74,11 +85,20 @@ async def serve(services: Services, requested: RequestedPicture, scope: Scope, s
         answer = error_answer(error, None if requested.is_placeholder else Outcome.FAILED)
     seconds = services.clock.monotonic() - started
     if answer.outcome is not None and scope["method"] == "GET":
-        services.request_meter.count(picture_request, answer.outcome, size_bytes=len(answer.body), seconds=seconds)
+        services.request_meter.count(
+            picture_request, answer.outcome, size_bytes=len(answer.body), seconds=seconds, tier=answer.tier
+        )
     if ignored:
         answer = answer._replace(headers=[*answer.headers, *ignored])
-    cost = services.cost_of(picture_request, answer.outcome)
-    await send_answer(send, scope, answer, picture_request, seconds, cost)
+    money = _money_of(services, requested, answer.outcome) if is_logged() else Money()
+    await send_answer(send, scope, answer, picture_request, seconds, money)
+
+
+def _money_of(services: Services, requested: RequestedPicture, outcome: Outcome | None) -> Money:
+    if requested.is_kept:  # what it was made from is not looked up
+        return Money(saved=None if outcome is Outcome.HIT or outcome is Outcome.STALE else 0)
+    request = requested.picture_request
+    return Money(services.cost_of(request, outcome), services.savings_of(request, outcome))
 
 
 async def _answer(services: Services, requested: RequestedPicture, scope: Scope) -> Answer:
@@ -154,21 +174,48 @@ async def _find_answer(
         options = LOOK_ONLY
     if looked_up is None and (held or is_head):
         looked_up = await services.renditions.find(picture_request, options)
+    picture_format = picture_request.rendition.format
     if looked_up is not None:
-        entry, outcome = looked_up.entry, looked_up.outcome
+        entry, outcome, tier = looked_up.entry, looked_up.outcome, looked_up.tier
+        freshness = freshness_of(services, looked_up)
         if headers.is_held(held, entry, outcome):
-            return Answer(304, headers.validators(entry, outcome), b"", outcome)
+            return Answer(304, headers.validators(looked_up, freshness), b"", outcome, tier)
         if is_head:
-            return Answer(200, headers.of_picture(entry, outcome, picture_request.rendition.format), b"", None)
+            return Answer(200, headers.of_picture(looked_up, freshness, picture_format), b"", None)
     # Vercel rejects larger responses.
     at_most_bytes = MAX_RESPONSE_BYTES if services.settings.on_vercel else None
     found = await services.renditions.read(picture_request, options, at_most_bytes=at_most_bytes, found=looked_up)
-    entry, outcome = found.entry, found.outcome
+    freshness = freshness_of(services, found)
     if found.body is None:
-        url = services.kinds[picture_request.kind].store.public_url(entry.path)
+        url = services.kinds[picture_request.kind].store.public_url(found.entry.path)
         assert url is not None  # noqa: S101 - else the bytes were read
-        return Answer(302, headers.elsewhere(entry, outcome, url), b"", outcome)
-    return Answer(200, headers.of_picture(entry, outcome, picture_request.rendition.format), found.body, outcome)
+        return Answer(302, headers.elsewhere(found, freshness, url), b"", found.outcome, found.tier)
+    sent = headers.of_picture(found, freshness, picture_format)
+    return _whole_or_part(Answer(200, sent, found.body, found.outcome, found.tier), found.entry, scope)
+
+
+def _whole_or_part(answer: Answer, entry: Entry, scope: Scope) -> Answer:
+    """The picture, or the part of it that a GET asks for."""
+    size_bytes = len(answer.body)
+    try:
+        part = ranges.part_of(scope["headers"], size_bytes, headers.etag_of(entry))
+    except UnsatisfiableRange as error:
+        return error_answer(error, answer.outcome)._replace(tier=answer.tier)
+    if part is None or scope["method"] == "HEAD":
+        return answer
+    sent = headers.of_part(answer.headers, part, size_bytes)
+    return answer._replace(status=206, headers=sent, body=answer.body[part.start : part.stop])
+
+
+def freshness_of(services: Services, found: LookupResult) -> headers.Freshness:
+    """How long this may be kept, by whom. What has no end lasts as long as a browser may keep it."""
+    left = services.tiers.seconds_left(found)
+    settings = services.settings
+    return headers.Freshness(
+        ttl_seconds=headers.PICTURE_SECONDS if left is None else math.floor(left),
+        cdn_seconds=math.ceil(settings.cdn.total_seconds()),
+        cdn_stale_seconds=math.ceil(settings.cdn_stale.total_seconds()),
+    )
 
 
 async def _placeholder_answer(services: Services, picture_request: PictureRequest, scope: Scope) -> Answer:
@@ -182,9 +229,12 @@ async def _placeholder_answer(services: Services, picture_request: PictureReques
     model = picture_request.model if entry.is_ai_made else None
     body = await services.placeholders.draw(entry.placeholder, picture_request, model=model)
     drawn = replace(entry, digest=sha256_hex(body), size_bytes=len(body))
+    shown = LookupResult(entry=drawn, outcome=Outcome.HIT, body=body)
+    freshness = freshness_of(services, shown)
     if headers.is_held(headers.if_none_match(scope["headers"]), drawn, Outcome.HIT):
-        return Answer(304, headers.validators(drawn, Outcome.HIT), b"", None)
-    return Answer(200, headers.of_picture(drawn, Outcome.HIT, picture_request.rendition.format), body, None)
+        return Answer(304, headers.validators(shown, freshness), b"", None)
+    sent = headers.of_picture(shown, freshness, picture_request.rendition.format)
+    return _whole_or_part(Answer(200, sent, body, None), drawn, scope)
 
 
 def error_answer(error: Exception, outcome: Outcome | None) -> Answer:
@@ -194,7 +244,7 @@ def error_answer(error: Exception, outcome: Outcome | None) -> Answer:
     elif isinstance(error, Unavailable):
         logger.warning("%s: %s", error.code, error)
     problem = Problem.of(error)
-    return Answer(problem.status, problem.raw_headers(), problem.body, outcome)
+    return Answer(problem.status, [*problem.raw_headers(), *cache_status.of_error(error)], problem.body, outcome)
 
 
 async def send_answer(
@@ -203,18 +253,20 @@ async def send_answer(
     answer: Answer,
     picture_request: PictureRequest | None,
     seconds: float,
-    cost: int | None = 0,
+    money: Money = Money(),  # noqa: B008 - never changed
 ) -> None:
     """Send it, of a HEAD without its body, and log it."""
-    if requests_log.isEnabledFor(logging.INFO):
+    if is_logged():
         log_request(
             scope["method"],
             answer.status,
             outcome=answer.outcome,
+            tier=answer.tier,
             key=picture_request.rendition_key if picture_request else None,
             seconds=seconds,
             size_bytes=len(answer.body),
-            cost_micro_usd=cost,
+            cost_micro_usd=money.cost,
+            saved_micro_usd=money.saved,
         )
     body = b"" if scope["method"] == "HEAD" else answer.body
     # Some servers raise this when the caller has disconnected; the picture is stored all the same.

@@ -16,8 +16,9 @@ if TYPE_CHECKING:
     from copperplate.ports import Provider
     from copperplate.recipes.url import UrlSignature
 
-# Parsing costs more than the rest of a hit. Remembered: at most 4,096 URLs of at most 1 KB, so 10 MB
-# with what they were parsed to; no picture's path has more than 15 characters.
+# Parsing costs more than the rest of a hit. Remembered: at most 4,096 URLs of at most 1 KB, so 11 MB
+# with what they were parsed to, and as many of those without a key once more, if they are others; no picture's path has
+# more than 15 characters.
 REMEMBERED = 4_096
 REMEMBERED_PATH_CHARS = 15
 REMEMBERED_QUERY_BYTES = 1_024
@@ -44,16 +45,31 @@ class PictureUrls:
     def __init__(self, provider: Provider) -> None:
         self._provider = provider
         self._recall = lru_cache(REMEMBERED)(self._parse)
+        self._plain: dict[tuple[str, bytes], RequestedPicture] = {}
+
+    def recall(self, path: str, query: bytes) -> RequestedPicture | None:
+        """What a URL without a key asks for, if it was read before and is a picture's: its decoded path, raw query."""
+        return self._plain.get((path, query))
 
     def read(self, path: str, query: bytes) -> RequestedPicture | None:
         """What a URL asks for, from its decoded path and raw query; None if it is not a picture's.
 
         No key in it is remembered. Raises `InvalidRequest` for a URL that was meant as a picture's but is not one.
         """
-        query = without_key(query)
-        if len(path) <= REMEMBERED_PATH_CHARS and len(query) <= REMEMBERED_QUERY_BYTES:
-            return self._recall(path, query)
-        return self._parse(path, query)
+        plain = without_key(query)
+        if len(path) > REMEMBERED_PATH_CHARS or len(plain) > REMEMBERED_QUERY_BYTES:
+            return self._parse(path, plain)
+        requested = self._recall(path, plain)
+        if requested is not None and not requested.is_placeholder and plain == query:
+            self._remember((path, plain), requested)
+        return requested
+
+    def _remember(self, url: tuple[str, bytes], requested: RequestedPicture) -> None:
+        if url in self._plain:
+            return
+        if len(self._plain) >= REMEMBERED:  # the oldest; it comes back with its next request
+            del self._plain[next(iter(self._plain))]
+        self._plain[url] = requested
 
     def _parse(self, path: str, query: bytes) -> RequestedPicture | None:
         url = parse_picture_url(

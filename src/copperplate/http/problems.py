@@ -16,6 +16,7 @@ from copperplate.errors import (
     Signal,
     Unauthorized,
     Unavailable,
+    UnsatisfiableRange,
 )
 from copperplate.unexpected import log_unexpected
 
@@ -32,7 +33,9 @@ HEADERS: Final[Mapping[str, str]] = {
     "cache-control": "no-store",
     "x-content-type-options": "nosniff",
     "access-control-allow-origin": "*",
-    "access-control-expose-headers": "Location, Preference-Applied, Retry-After, X-Copperplate-Ignored",
+    "access-control-expose-headers": (
+        "Cache-Status, Content-Range, Location, Preference-Applied, Retry-After, X-Copperplate-Ignored"
+    ),
 }
 
 # For errors that are raised without a message.
@@ -70,6 +73,8 @@ class Problem:
             headers["www-authenticate"] = error.challenge
         if isinstance(error, MethodNotAllowed):
             headers["allow"] = error.allowed
+        if isinstance(error, UnsatisfiableRange):
+            headers["content-range"] = f"bytes */{error.size_bytes}"
         # What does not answer, and its address, are for the log; callers only learn that waiting helps.
         detail = "" if isinstance(error, Unavailable) else str(error)
         return cls.render(error.http_status, error.code, error.title, detail, headers, error.members)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 from uuid import UUID, uuid4
 
 from copperplate.errors import CopperplateError
+from copperplate.feed import Tier
 from copperplate.model import LATENCY_BOUNDS_MS, Outcome, RequestCount
 
 if TYPE_CHECKING:
@@ -35,20 +36,26 @@ MAX_SUMS: Final = 20_000
 # Sums in one batch: a transaction of a fraction of a second, far below the time that a call may take.
 BATCH_SUMS: Final = 1_000
 
-# The tier that the statistics name for an outcome. Of COALESCED it is the generation's, also where the bytes were read.
-TIERS = {
-    Outcome.HIT: "storage",
-    Outcome.STALE: "storage",
-    Outcome.COALESCED: "provider",
-    Outcome.GENERATED: "provider",
-    Outcome.FAILED: "none",
+# The tier of an outcome for which none is named. Of COALESCED it is the generation's, also where the bytes were read.
+_TIERS: Final = {
+    Outcome.HIT: Tier.STORAGE,
+    Outcome.STALE: Tier.STORAGE,
+    Outcome.COALESCED: Tier.PROVIDER,
+    Outcome.GENERATED: Tier.PROVIDER,
+    Outcome.FAILED: Tier.NONE,
 }
+
+
+def tier_of(outcome: Outcome, tier: Tier | None) -> Tier:
+    """The tier that logs and statistics name for a request, of which `tier` is the one that had the picture, if any."""
+    return tier if tier is not None and outcome in (Outcome.HIT, Outcome.STALE) else _TIERS[outcome]
 
 
 @dataclass(slots=True)
 class _Sum:
     request: PictureRequest
     outcome: Outcome
+    tier: Tier
     count: int = 0
     size_bytes: int = 0
     latency: list[int] = field(default_factory=lambda: [0] * (len(LATENCY_BOUNDS_MS) + 1))
@@ -83,23 +90,25 @@ class RequestMeter:
         self._providers = providers
         self._clock = clock
         self._note_due = note_due
-        self._sums: dict[tuple[str, Outcome], _Sum] = {}
+        self._sums: dict[tuple[str, Outcome, Tier | None], _Sum] = {}
         self._sent: _Batch | None = None
         self._uncounted = 0
         self._timer: asyncio.Task[None] | None = None
         self._flushing = asyncio.Lock()
         self._is_closed = False
 
-    def count(self, request: PictureRequest, outcome: Outcome, *, size_bytes: int, seconds: float) -> None:
-        """Count one request that was answered with `size_bytes` after `seconds`."""
-        key = (request.rendition_key, outcome)
+    def count(
+        self, request: PictureRequest, outcome: Outcome, *, size_bytes: int, seconds: float, tier: Tier | None = None
+    ) -> None:
+        """Count one request that was answered with `size_bytes` after `seconds`; `tier` had it (None: the ledger)."""
+        key = (request.rendition_key, outcome, tier)
         total = self._sums.get(key)
         if total is None:
             if len(self._sums) >= MAX_SUMS:
                 self._uncounted += 1
                 return
             # Without what it was made from, whose bytes would stay in memory.
-            total = self._sums[key] = _Sum(replace(request, inputs=()), outcome)
+            total = self._sums[key] = _Sum(replace(request, inputs=()), outcome, tier_of(outcome, tier))
         total.count += 1
         total.size_bytes += size_bytes
         total.latency[bisect.bisect_left(LATENCY_BOUNDS_MS, seconds * 1000)] += 1
@@ -182,7 +191,7 @@ class RequestMeter:
             provider=self._providers[request.kind].name,
             model=request.model,
             outcome=total.outcome,
-            tier=TIERS[total.outcome],
+            tier=total.tier.value,
             count=total.count,
             size_bytes=total.size_bytes,
             latency_buckets=tuple(total.latency),

@@ -197,6 +197,14 @@ class Settings(TierSettings):
         "Connections that one process holds; fewer where the limit of open files is low. "
         "At the bound the one that has kept the server waiting longest is closed.",
     )
+    log_level: Literal["debug", "info", "warning", "error"] | None = setting(
+        "COPPERPLATE_LOG_LEVEL",
+        formats.one_of("debug", "info", "warning", "error"),
+        None,
+        "The least level of log lines: `info` has one for each request and each state of a generation, `warning` has "
+        "what somebody should look at. See [logs](http.md#logs).",
+        unset="`info` on Vercel and with `--verbose`; else `info` without those of requests and generations",
+    )
     painter: timedelta = setting(
         "COPPERPLATE_PAINTER_SECONDS", formats.seconds, "0", "Time the painter pretends to need for a picture."
     )

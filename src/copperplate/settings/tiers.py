@@ -59,6 +59,19 @@ class TierSettings(ProcessingSettings):
         "1: entries in Redis say their prompt, too, for people who look at them. Whoever may read the server reads "
         "them.",
     )
+    cdn: timedelta = setting(
+        "COPPERPLATE_CDN_SECONDS",
+        formats.seconds,
+        "3600",
+        "How long a CDN serves its copy of a picture without asking; 0: it keeps none, and every hit is counted. A "
+        "purge that does not reach it is late by as much. See [tiers](tiers.md#cdn).",
+    )
+    cdn_stale: timedelta = setting(
+        "COPPERPLATE_CDN_STALE_SECONDS",
+        formats.seconds,
+        "60",
+        "How much longer it may serve that copy while it asks for a new one (`stale-while-revalidate`).",
+    )
     disk_cache_dir: Path | None = setting(
         "COPPERPLATE_DISK_CACHE_DIR",
         Path,

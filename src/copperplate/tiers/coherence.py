@@ -127,6 +127,11 @@ class Coherence:
         """The same, for what was found by `fill`."""
         return self._known.is_right(generation_key, fill, tier)
 
+    @property
+    def past_trust_seconds(self) -> float:
+        """How long it is since copies could be trusted last; below 0 while they can be."""
+        return self._seconds_since(self._read_at) - TRUST_SECONDS
+
     def note_traffic(self) -> None:
         """A request came: the feed is read once a second while they do."""
         self._has_traffic = True

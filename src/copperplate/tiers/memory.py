@@ -54,6 +54,11 @@ class MemoryTier:
         self._items.move_to_end(key)
         return item
 
+    def seconds_left(self, key: str) -> float:
+        """How long the copy of that rendition may still be found; 0 where there is none."""
+        item = self._items.get(key)
+        return 0.0 if item is None else item.old_at - self._clock.monotonic()
+
     def keep(self, copy: Copy) -> bool:
         """Keep a copy, if there is room or it was asked for before; answers whether it was kept."""
         key, size = copy.entry.key, len(copy.body or b"") + OVERHEAD_BYTES

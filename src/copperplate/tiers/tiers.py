@@ -80,6 +80,17 @@ class Tiers:
         self.coherence.note_traffic()
         return None if self.coherence.is_fresh else self._memory.find(key)
 
+    def seconds_left(self, found: LookupResult) -> float | None:
+        """How long the tier that had this may answer with it; of what is stale, below 0: since when it may be wrong.
+
+        None where that has no end: such a copy is right until it is declared wrong.
+        """
+        if found.outcome is Outcome.STALE:
+            return -self.coherence.past_trust_seconds
+        if found.tier is not Tier.MEMORY or self._memory is None:
+            return None
+        return self._memory.seconds_left(found.entry.key)
+
     async def find(
         self, request: PictureRequest, is_usable: Callable[[Entry], bool] = lambda _: True
     ) -> LookupResult | None:

@@ -144,14 +144,16 @@ class _AskedItem:
         """The picture; None where it is promised."""
         is_memoji = self._request.kind == MEMOJI.name
         made = await (self._memoji(idempotency_key) if is_memoji else self._image(idempotency_key))
+        outcome = None if made is None else made.outcome
         log_request(
             "POST",
             202 if made is None else 200,
-            outcome=None if made is None else made.outcome,
+            outcome=outcome,
             key=self._request.rendition_key,
             seconds=self._seconds(),
             size_bytes=0,
-            cost_micro_usd=self._services.cost_of(self._request, None if made is None else made.outcome),
+            cost_micro_usd=self._services.cost_of(self._request, outcome),
+            saved_micro_usd=self._services.savings_of(self._request, outcome),
         )
         return made
 

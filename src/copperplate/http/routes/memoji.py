@@ -152,4 +152,5 @@ def _log(services: Services, picture_request: PictureRequest, result: Delivered 
         seconds=seconds,
         size_bytes=0,
         cost_micro_usd=services.cost_of(picture_request, outcome),
+        saved_micro_usd=services.savings_of(picture_request, outcome),
     )

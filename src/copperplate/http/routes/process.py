@@ -209,6 +209,7 @@ class _ProcessRequest:
             seconds=self._services.clock.monotonic() - self._started,
             size_bytes=0,
             cost_micro_usd=self._services.cost_of(done.request, done.outcome),
+            saved_micro_usd=self._services.savings_of(done.request, done.outcome),
         )
 
 

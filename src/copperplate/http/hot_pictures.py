@@ -1,0 +1,151 @@
+"""Pictures in memory at addresses that were read before: nothing is parsed, awaited or looked up elsewhere (ADR 0072).
+
+Every answer from here is the one that `pictures` would give. A request that is judged by more than its address and the
+entity tags its caller holds is left to it.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any, Final
+
+from copperplate.feed import Tier
+from copperplate.generation.lookup import LookupResult
+from copperplate.http import headers
+from copperplate.http.picture_answers import freshness_of
+from copperplate.http.request_log import is_logged, log_request
+from copperplate.http.vercel import MAX_RESPONSE_BYTES
+from copperplate.model import Outcome
+
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp, Receive, Scope, Send
+
+    from copperplate.http.headers import RawHeaders
+    from copperplate.http.wiring import Wiring
+    from copperplate.model import PictureFormat, PictureRequest
+    from copperplate.services import Services
+
+_METHODS: Final = frozenset({"GET", "HEAD"})
+_HOST: Final = b"host"
+_HELD: Final = b"if-none-match"
+# Headers that decide what is answered, or whether anything is: all but the first two are for `pictures`.
+_DECIDING: Final = frozenset({_HOST, _HELD, b"authorization", b"x-api-key", b"prefer", b"range"})
+
+
+class Messages:
+    """One answer of ASGI, sent as it is to whoever asks; and what is counted and logged of it."""
+
+    __slots__ = ("body", "outcome", "size_bytes", "start", "status")
+
+    def __init__(self, status: int, raw: RawHeaders, body: bytes, outcome: Outcome | None) -> None:
+        self.status = status
+        self.outcome = outcome
+        self.size_bytes = len(body)
+        self.start: dict[str, Any] = {"type": "http.response.start", "status": status, "headers": raw}
+        self.body: dict[str, Any] = {"type": "http.response.body", "body": body}
+
+
+class Edge:
+    """The answers with one copy in memory, as they are `until` a time, when its `ttl` is another."""
+
+    __slots__ = ("bare", "etag", "outcome", "unchanged", "until", "whole")
+
+    def __init__(self, found: LookupResult, freshness: headers.Freshness, media: PictureFormat, until: float) -> None:
+        raw, outcome = headers.of_picture(found, freshness, media), found.outcome
+        self.outcome = outcome
+        self.until = until
+        self.etag = headers.etag_of(found.entry)
+        self.whole = Messages(200, raw, found.body or b"", outcome)
+        self.bare = Messages(200, raw, b"", None)
+        self.unchanged = Messages(304, headers.validators(found, freshness), b"", outcome)
+
+
+class HotPictures:
+    """ASGI: answers hits in memory, fresh or stale, and hands everything else to `app`."""
+
+    def __init__(self, app: ASGIApp, wiring: Wiring) -> None:
+        self._app = app
+        self._wiring = wiring
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a picture in memory, counted and logged as any other; else pass the request on."""
+        services, urls = self._wiring.services, self._wiring.picture_urls
+        if services is None or urls is None or scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        requested = urls.recall(scope["path"], scope["query_string"])
+        if requested is None or (held := _held(scope)) is None:
+            await self._app(scope, receive, send)
+            return
+        started, request = services.clock.monotonic(), requested.picture_request
+        if (edge := _find_edge(services, request, started)) is None:
+            await self._app(scope, receive, send)
+            return
+        if held and (edge.etag in held or held.strip() == b"*"):
+            answer = edge.unchanged
+        else:
+            answer = edge.whole if scope["method"] == "GET" else edge.bare
+        _note(services, request, answer, scope["method"], services.clock.monotonic() - started)
+        start = answer.start
+        if requested.ignored:
+            start = {**start, "headers": [*start["headers"], *requested.ignored]}
+        try:
+            await send(start)
+            await send(answer.body)
+        except OSError:  # some servers raise it when the caller has disconnected
+            return
+
+
+def _held(scope: Scope) -> bytes | None:
+    """The entity tags that the caller holds; None where more than these decide: see `_DECIDING`."""
+    if scope["method"] not in _METHODS:
+        return None
+    hosts, held = 0, b""
+    for name, value in scope["headers"]:
+        if name in _DECIDING:
+            if name == _HOST:
+                hosts += 1
+            elif name == _HELD:
+                held = held + b", " + value if held else value
+            else:
+                return None
+    return held if hosts == 1 else None
+
+
+def _find_edge(services: Services, request: PictureRequest, now: float) -> Edge | None:
+    """The answers with the copy in memory; None where there is none that may be sent as it is."""
+    tiers, key, outcome = services.tiers, request.rendition_key, Outcome.HIT
+    if (item := tiers.find_hot(key)) is None:
+        outcome = Outcome.STALE
+        if (item := tiers.find_hot_stale(key)) is None:
+            return None
+    edge = item.edge
+    if isinstance(edge, Edge) and now < edge.until and edge.outcome is outcome:
+        return edge
+    entry, body = item.copy.entry, item.copy.body
+    if body is None or (services.settings.on_vercel and entry.size_bytes > MAX_RESPONSE_BYTES):
+        return None
+    found = LookupResult(entry=entry, outcome=outcome, body=body, tier=Tier.MEMORY)
+    left = tiers.seconds_left(found) or 0.0
+    edge = Edge(found, freshness_of(services, found), request.rendition.format, now + left - math.floor(left))
+    item.edge = edge
+    return edge
+
+
+def _note(services: Services, request: PictureRequest, answer: Messages, method: str, seconds: float) -> None:
+    """Count and log an answer before it is sent, as `picture_answers` does."""
+    outcome = answer.outcome
+    if outcome is not None and method == "GET":
+        services.request_meter.count(request, outcome, size_bytes=answer.size_bytes, seconds=seconds, tier=Tier.MEMORY)
+    if is_logged():
+        log_request(
+            method,
+            answer.status,
+            outcome=outcome,
+            tier=Tier.MEMORY,
+            key=request.rendition_key,
+            seconds=seconds,
+            size_bytes=answer.size_bytes,
+            cost_micro_usd=0,
+            saved_micro_usd=services.savings_of(request, outcome),
+        )
