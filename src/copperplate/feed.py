@@ -18,6 +18,9 @@ class Tier(StrEnum):
     PROVIDER = "provider"  # it was made for this request, or for one that waited with it
     NONE = "none"
 
+    # As of `Outcome`.
+    __hash__ = str.__hash__
+
 
 @dataclass(frozen=True, slots=True)
 class Cursor:

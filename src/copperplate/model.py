@@ -42,10 +42,13 @@ class Outcome(StrEnum):
     """How one request for a picture ended; spelled the same in SQL, logs and metrics."""
 
     HIT = "hit"
-    STALE = "stale"  # promised to readers of SQL and metrics; no tier serves it yet
+    STALE = "stale"
     COALESCED = "coalesced"
     GENERATED = "generated"
     FAILED = "failed"
+
+    # That of enums runs in Python, and every hit hashes one.
+    __hash__ = str.__hash__
 
 
 class Phase(StrEnum):

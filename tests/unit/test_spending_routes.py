@@ -185,7 +185,7 @@ def routes_in(routes: Iterable[Any], prefix: str = "") -> set[str]:
 
 def _front(app: Application) -> Iterator[str]:
     """The classes before routing, from outside in."""
-    step: Any = app._front
+    step: Any = app.front
     while hasattr(step, "_app"):
         yield type(step).__name__
         step = step._app
@@ -349,5 +349,5 @@ async def test_what_answers_before_routing_is_found(make_callers: Any) -> None:
             self._app = app
 
     callers = await make_callers()
-    callers.app._front = Thumbnails(callers.app._front)
+    callers.app.front = Thumbnails(callers.app.front)
     assert undeclared(callers.app) == "add 'Thumbnails' to FRONT, and the addresses that it answers to TABLE\n"

@@ -49,11 +49,12 @@ class Application(FastAPI):
 
     def __init__(self, wiring: Wiring, **options: Any) -> None:
         super().__init__(**options)
-        self._front = make_front(super().__call__, wiring)
+        # Where a server calls it itself, each request is spared a call.
+        self.front = make_front(super().__call__, wiring)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request, or run the application's lifespan."""
-        await self._front(scope, receive, send)
+        await self.front(scope, receive, send)
 
     async def route(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request that has passed a front already, that of `LazyApp`."""

@@ -21,9 +21,9 @@ HEALTH: Final = "/healthz"
 
 
 def make_front(app: ASGIApp, wiring: Wiring) -> ASGIApp:
-    """`app` behind `Invocation`, `HotPictures`, `Streams`, `Pictures`, `Configured` and `Identified`, in this order."""
+    """`app` behind `Invocation` on Vercel, `HotPictures`, `Streams`, `Pictures`, `Configured` and `Identified`."""
     looked_up = Streams(Pictures(Configured(Identified(app, wiring), wiring), wiring), wiring)
-    return Invocation(HotPictures(looked_up, wiring), wiring)
+    return HotPictures(looked_up, wiring, invocation=Invocation(HotPictures(looked_up, wiring), wiring))
 
 
 class Configured:

@@ -61,31 +61,47 @@ class Edge:
 
 
 class HotPictures:
-    """ASGI: answers hits in memory, fresh or stale, and hands everything else to `app`."""
+    """ASGI: answers hits in memory, fresh or stale, and hands everything else to `app`.
 
-    def __init__(self, app: ASGIApp, wiring: Wiring) -> None:
+    On Vercel all goes to `invocation`, if there is one, which keeps the call open until its usage is written.
+    """
+
+    def __init__(self, app: ASGIApp, wiring: Wiring, invocation: ASGIApp | None = None) -> None:
         self._app = app
         self._wiring = wiring
+        self._invocation = invocation
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a picture in memory, counted and logged as any other; else pass the request on."""
-        services, urls = self._wiring.services, self._wiring.picture_urls
+        wiring = self._wiring
+        services, urls = wiring.services, wiring.picture_urls
         if services is None or urls is None or scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        requested = urls.recall(scope["path"], scope["query_string"])
+        if self._invocation is not None and services.settings.on_vercel:
+            await self._invocation(scope, receive, send)
+            return
+        requested = urls.plain.get((scope["path"], scope["query_string"]))
         if requested is None or (held := _held(scope)) is None:
             await self._app(scope, receive, send)
             return
-        started, request = services.clock.monotonic(), requested.picture_request
+        monotonic, request = services.clock.monotonic, requested.picture_request
+        started = monotonic()
         if (edge := _find_edge(services, request, started)) is None:
             await self._app(scope, receive, send)
             return
+        method = scope["method"]
         if held and (edge.etag in held or held.strip() == b"*"):
             answer = edge.unchanged
         else:
-            answer = edge.whole if scope["method"] == "GET" else edge.bare
-        _note(services, request, answer, scope["method"], services.clock.monotonic() - started)
+            answer = edge.whole if method == "GET" else edge.bare
+        seconds = monotonic() - started
+        if method == "GET":
+            services.request_meter.count(
+                request, edge.outcome, size_bytes=answer.size_bytes, seconds=seconds, tier=Tier.MEMORY
+            )
+        if is_logged():
+            _log(services, request, answer, method, seconds)
         start = answer.start
         if requested.ignored:
             start = {**start, "headers": [*start["headers"], *requested.ignored]}
@@ -132,20 +148,15 @@ def _find_edge(services: Services, request: PictureRequest, now: float) -> Edge 
     return edge
 
 
-def _note(services: Services, request: PictureRequest, answer: Messages, method: str, seconds: float) -> None:
-    """Count and log an answer before it is sent, as `picture_answers` does."""
-    outcome = answer.outcome
-    if outcome is not None and method == "GET":
-        services.request_meter.count(request, outcome, size_bytes=answer.size_bytes, seconds=seconds, tier=Tier.MEMORY)
-    if is_logged():
-        log_request(
-            method,
-            answer.status,
-            outcome=outcome,
-            tier=Tier.MEMORY,
-            key=request.rendition_key,
-            seconds=seconds,
-            size_bytes=answer.size_bytes,
-            cost_micro_usd=0,
-            saved_micro_usd=services.savings_of(request, outcome),
-        )
+def _log(services: Services, request: PictureRequest, answer: Messages, method: str, seconds: float) -> None:
+    log_request(
+        method,
+        answer.status,
+        outcome=answer.outcome,
+        tier=Tier.MEMORY,
+        key=request.rendition_key,
+        seconds=seconds,
+        size_bytes=answer.size_bytes,
+        cost_micro_usd=0,
+        saved_micro_usd=services.savings_of(request, answer.outcome),
+    )

@@ -32,6 +32,9 @@ async def lifespan(wiring: Wiring, settings: Settings | None = None) -> AsyncIte
         try:
             opening = open_services(Settings.from_env() if settings is None else settings)
             services = await stack.enter_async_context(opening)
+            if services.settings.on_vercel and services.settings.log_level is not None:
+                # Elsewhere the server that starts this process has set it.
+                logging.getLogger("copperplate").setLevel(services.settings.log_level.upper())
             stack.enter_context(draining_on_sigterm(services))
             if not services.settings.on_vercel:  # there nothing runs between calls
                 working = background_work(services.work, ledger=services.ledger, clock=services.clock)

@@ -45,11 +45,8 @@ class PictureUrls:
     def __init__(self, provider: Provider) -> None:
         self._provider = provider
         self._recall = lru_cache(REMEMBERED)(self._parse)
-        self._plain: dict[tuple[str, bytes], RequestedPicture] = {}
-
-    def recall(self, path: str, query: bytes) -> RequestedPicture | None:
-        """What a URL without a key asks for, if it was read before and is a picture's: its decoded path, raw query."""
-        return self._plain.get((path, query))
+        # Of URLs without a key, as received: what they ask for, if it is a picture.
+        self.plain: dict[tuple[str, bytes], RequestedPicture] = {}
 
     def read(self, path: str, query: bytes) -> RequestedPicture | None:
         """What a URL asks for, from its decoded path and raw query; None if it is not a picture's.
@@ -65,11 +62,11 @@ class PictureUrls:
         return requested
 
     def _remember(self, url: tuple[str, bytes], requested: RequestedPicture) -> None:
-        if url in self._plain:
+        if url in self.plain:
             return
-        if len(self._plain) >= REMEMBERED:  # the oldest; it comes back with its next request
-            del self._plain[next(iter(self._plain))]
-        self._plain[url] = requested
+        if len(self.plain) >= REMEMBERED:  # the oldest; it comes back with its next request
+            del self.plain[next(iter(self.plain))]
+        self.plain[url] = requested
 
     def _parse(self, path: str, query: bytes) -> RequestedPicture | None:
         url = parse_picture_url(

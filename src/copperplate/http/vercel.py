@@ -54,10 +54,7 @@ class Invocation:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request, then finish what it began."""
-        services = self._wiring.services
-        if scope["type"] != "http" or services is None or not services.settings.on_vercel:
-            await self._app(scope, receive, send)
-            return
+        services = self._wiring.require()
         stop_at = services.clock.monotonic() + seconds_left()
         with call_scope() as call:
             try:

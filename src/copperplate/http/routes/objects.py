@@ -5,11 +5,12 @@ from __future__ import annotations
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Final
 
-from fastapi import APIRouter, Response
+from fastapi import APIRouter, Request, Response
 
 from copperplate.access.object_tokens import seconds_left
 from copperplate.adapters.object_paths import is_object_path
 from copperplate.errors import NotFound, ObjectMissing
+from copperplate.http import ranges
 from copperplate.http.addresses import PREFIX, SIGNED_PREFIX, is_public
 from copperplate.http.dependencies import PROBLEMS, ServicesDep
 from copperplate.model import PictureFormat
@@ -36,7 +37,7 @@ router = APIRouter()
 @router.api_route(
     PREFIX + "/{bucket}/{path:path}", methods=["GET", "HEAD"], responses=PROBLEMS, include_in_schema=False
 )
-async def serve_object(bucket: str, path: str, services: ServicesDep) -> Response:
+async def serve_object(bucket: str, path: str, request: Request, services: ServicesDep) -> Response:
     """An object of a store that has no address of its own; Supabase Storage answers for itself.
 
     Of a private bucket nothing is answered, whoever asks.
@@ -44,13 +45,15 @@ async def serve_object(bucket: str, path: str, services: ServicesDep) -> Respons
     store = services.stores.get(bucket)
     if store is None or not is_public(bucket) or not is_object_path(path) or store.public_url(path) is not None:
         raise NotFound(_NONE)
-    return await _object_answer(store, path, HEADERS)
+    return await _object_answer(request, store, path, HEADERS)
 
 
 @router.api_route(
     SIGNED_PREFIX + "/{bucket}/{path:path}", methods=["GET", "HEAD"], responses=PROBLEMS, include_in_schema=False
 )
-async def serve_signed_object(bucket: str, path: str, services: ServicesDep, token: str = "") -> Response:
+async def serve_signed_object(
+    bucket: str, path: str, request: Request, services: ServicesDep, token: str = ""
+) -> Response:
     """A private object, for whoever has its address: the token permits it, and nothing else is asked.
 
     403 for a token that is none of ours, or is over, whether there is such an object or not.
@@ -60,11 +63,14 @@ async def serve_signed_object(bucket: str, path: str, services: ServicesDep, tok
         raise NotFound(_NONE)
     left = seconds_left(token, await store.address_secret(), bucket, path, services.clock.now())
     headers = {"cache-control": f"private, max-age={left}", "content-disposition": "inline", **_SAFE}
-    return await _object_answer(store, path, headers)
+    return await _object_answer(request, store, path, headers)
 
 
-async def _object_answer(store: ObjectStore, path: str, headers: Mapping[str, str]) -> Response:
-    """Raises `NotFound` where nothing lies there that is shown: a gif is only kept to be processed."""
+async def _object_answer(request: Request, store: ObjectStore, path: str, headers: Mapping[str, str]) -> Response:
+    """The object, or the part of it that is asked for; an object is never changed, and has no other validator.
+
+    Raises `NotFound` where nothing lies there that is shown (a gif is only kept to be processed), `UnsatisfiableRange`.
+    """
     media_type = _MEDIA_TYPES.get(PurePosixPath(path).suffix[1:])
     if media_type is None:
         raise NotFound(_NONE)
@@ -72,4 +78,9 @@ async def _object_answer(store: ObjectStore, path: str, headers: Mapping[str, st
         body = await store.get(path)
     except ObjectMissing:
         raise NotFound(_NONE) from None
-    return Response(body, media_type=media_type, headers=dict(headers))
+    told, status = {**headers, "accept-ranges": "bytes"}, 200
+    part = None if request.method == "HEAD" else ranges.part_of(request.scope["headers"], len(body), b"")
+    if part is not None:
+        told["content-range"], status = ranges.content_range(part, len(body)).decode(), 206
+        body = body[part.start : part.stop]
+    return Response(body, status, media_type=media_type, headers=told)

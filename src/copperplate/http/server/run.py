@@ -16,7 +16,7 @@ from copperplate.errors import Misconfigured
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from fastapi import FastAPI
+    from starlette.types import ASGIApp
 
     from copperplate.settings import Settings
 
@@ -40,7 +40,7 @@ LOGGING = {
         "uvicorn.error": {"level": "WARNING"},
     },
 }
-# Their lines are for whoever looks on, by `--verbose`.
+# Their lines are for whoever looks on: by `--verbose`, or by COPPERPLATE_LOG_LEVEL.
 LINES = ("copperplate.requests", "copperplate.generations")
 
 
@@ -75,7 +75,8 @@ def run(
     start has no time limit, and says every few seconds what it waits for. A worker that serves is replaced when it
     answers nothing for one and a half leases, 30 s at least. A stop waits `settings.stop` for the answers under way.
     Each worker holds at most `settings.max_connections`, fewer where open files are limited. Lines of requests and
-    generations are logged only where `verbose`; no log line holds a query. Raises `WorkersFailed`.
+    generations are logged only where `verbose`, or where the level that is set has them; no log line holds a query.
+    Raises `WorkersFailed`.
     """
     import uvicorn
 
@@ -85,14 +86,13 @@ def run(
 
     os.environ[PARENT_VARIABLE] = str(os.getpid())
     stop_seconds = settings.stop.total_seconds()
-    level = "INFO" if verbose else "WARNING"
     config = uvicorn.Config(
         "copperplate.http.server.run:create_worker_app",
         factory=True,
         workers=workers,
         # One request line of ours replaces uvicorn's, which would hold the prompt.
         access_log=False,
-        log_config={**LOGGING, "loggers": {**LOGGING["loggers"], **{name: {"level": level} for name in LINES}}},  # type: ignore[dict-item]
+        log_config={**LOGGING, "loggers": {**LOGGING["loggers"], **levels(settings, verbose=verbose)}},  # type: ignore[dict-item]
         server_header=False,
         proxy_headers=False,
         http=protocol(Connections(most=room_for(settings.max_connections))),
@@ -109,14 +109,24 @@ def run(
     ).run()
 
 
-def create_worker_app() -> FastAPI:
+def levels(settings: Settings, *, verbose: bool) -> dict[str, dict[str, str]]:
+    """The least level of our loggers. `verbose` brings the lines of requests and generations whatever is set."""
+    told = settings.log_level
+    every = (told or "info").upper()
+    lines = (told or "warning").upper()
+    if verbose and lines != "DEBUG":
+        lines = "INFO"
+    return {"copperplate": {"level": every}, **{name: {"level": lines} for name in LINES}}
+
+
+def create_worker_app() -> ASGIApp:
     """The app of one worker process, which ends when its supervisor is gone, however that ended."""
     from copperplate.http.app import create_app
 
     parent = int(os.environ.get(PARENT_VARIABLE, "0"))
     if parent:
         threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
-    return create_app()
+    return create_app().front
 
 
 def _end_with(parent: int) -> None:
