@@ -125,7 +125,11 @@ _FORMAT: Final = {
 _HEADERS: Final = {
     "ETag": {"schema": {"type": "string"}, "description": "SHA-256 of the bytes"},
     "X-Cache": {"schema": {"type": "string", "enum": ["HIT", "MISS"]}},
-    "Cache-Status": {"schema": {"type": "string"}, "description": "RFC 9211"},
+    "Cache-Status": {
+        "schema": {"type": "string"},
+        "description": "RFC 9211, with the tier as `detail`: `Copperplate; hit; ttl=3021; detail=memory`",
+    },
+    "Accept-Ranges": {"schema": {"type": "string", "enum": ["bytes"]}},
     "X-Copperplate-Key": {
         "schema": {"type": "string"},
         "description": "Of this form: `prompt_hash` in public.image_cache or image_renditions, where it is stored",
@@ -200,6 +204,14 @@ def _memoji_configuration() -> dict[str, Any]:
 
 _FOUND: Final[dict[str, Any]] = {
     "200": {"description": "The picture", "headers": _HEADERS, "content": _BODY},
+    "206": {
+        "description": "The part of the picture that `Range` asked for",
+        "headers": {
+            **_HEADERS,
+            "Content-Range": {"schema": {"type": "string"}, "description": "As `bytes 0-1023/20694`"},
+        },
+        "content": _BODY,
+    },
     "302": {
         "description": "On Vercel, of a picture above 4 MB: it lies in Storage",
         "headers": {"Location": {"schema": {"type": "string", "format": "uri"}}},
@@ -208,6 +220,28 @@ _FOUND: Final[dict[str, Any]] = {
 }
 
 
+_UNSATISFIABLE: Final[dict[str, Any]] = {
+    "416": {
+        "description": "`unsatisfiable_range`: the part begins behind the end of the picture",
+        "headers": {"Content-Range": {"schema": {"type": "string"}, "description": "As `bytes */20694`"}},
+        "content": {"application/problem+json": {"schema": {"$ref": "#/components/schemas/ProblemOut"}}},
+    },
+}
+_RANGES: Final = [
+    {
+        "name": "Range",
+        "in": "header",
+        "schema": {"type": "string"},
+        "example": "bytes=0-1023",
+        "description": "One range of bytes; anything else is answered by the whole picture (RFC 9110, 14)",
+    },
+    {
+        "name": "If-Range",
+        "in": "header",
+        "schema": {"type": "string"},
+        "description": "The `ETag` of the picture that the part is of; of another picture all is sent",
+    },
+]
 _PREFER: Final = {
     "name": "Prefer",
     "in": "header",
@@ -234,8 +268,8 @@ def _operations() -> dict[str, Any]:
             "named in `X-Copperplate-Ignored`.",
             "operationId": "get_picture",
             "tags": ["pictures"],
-            "parameters": [_PREFER],
-            "responses": {**_FOUND, **_PROMISED, **_refusals(), **PROBLEMS},
+            "parameters": [_PREFER, *_RANGES],
+            "responses": {**_FOUND, **_PROMISED, **_UNSATISFIABLE, **_refusals(), **PROBLEMS},
         },
         "head": {
             "summary": "Whether a picture has been made",
@@ -261,7 +295,8 @@ def _operations_of_kept() -> dict[str, Any]:
             "of what is kept, which cost nothing. Unknown parameters are ignored and named in `X-Copperplate-Ignored`.",
             "operationId": "get_image",
             "tags": ["pictures"],
-            "responses": {**_FOUND, **PROBLEMS},
+            "parameters": _RANGES,
+            "responses": {**_FOUND, **_UNSATISFIABLE, **PROBLEMS},
         },
         "head": {
             "summary": "Whether a picture is kept",
