@@ -75,7 +75,8 @@ async def test_second_request_is_a_hit_with_the_same_bytes(client: httpx.AsyncCl
 
 
 async def test_headers_of_a_hit(client: httpx.AsyncClient) -> None:
-    await client.get(SUNSET)
+    for _ in range(2):
+        await client.get(SUNSET)
     answer = await client.get(SUNSET)
     key = answer.headers["x-copperplate-key"]
     assert len(key) == 64
@@ -333,17 +334,17 @@ async def test_the_wait_ends_but_not_the_work() -> None:
     await services.request_meter.close()
 
 
-async def test_an_error_nobody_planned_tells_nobody_anything(
-    client: httpx.AsyncClient, services: MemoryServices, caplog: pytest.LogCaptureFixture
-) -> None:
+async def test_an_error_nobody_planned_tells_nobody_anything(caplog: pytest.LogCaptureFixture) -> None:
     prompt = "A beautiful sunset"
+    services = memory_services(environ={"COPPERPLATE_MEMORY_PICTURES": "0"})
 
     async def explode(path: str) -> bytes:
         raise RuntimeError(prompt)
 
-    await client.get(SUNSET)
-    services.store.get = explode  # type: ignore[method-assign]
-    answer = await client.get(SUNSET)
+    async with reach(services) as client:
+        await client.get(SUNSET)
+        services.store.get = explode  # type: ignore[method-assign]
+        answer = await client.get(SUNSET)
     assert answer.status_code == 500
     assert answer.json()["code"] == "internal"
     assert answer.headers["cache-control"] == "no-store"
