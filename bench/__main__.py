@@ -55,6 +55,7 @@ MEASUREMENTS = (
     "verification",
     "encoders",
     "uploads",
+    "admission",
 )
 
 

@@ -392,7 +392,7 @@ async def test_closing_ends_what_is_waited_for_and_reads_no_more(process: Proces
 
 async def test_without_a_feed_nothing_is_read_or_trusted() -> None:
     clock = PartedClock()
-    coherence = Coherence(None, clock, stale_for=STALE, on_page=[].append)
+    coherence = Coherence(None, clock, stale_for=STALE, on_page=lambda _: None)
     assert await coherence.trust() is Trust.NONE
     await coherence.refresh()
     await coherence.close()
