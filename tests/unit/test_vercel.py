@@ -173,7 +173,8 @@ async def test_a_deadline_during_the_upload_keeps_the_paid_picture(
 
 
 async def test_a_hit_that_reads_when_the_process_is_told_to_stop_is_answered(monkeypatch: pytest.MonkeyPatch) -> None:
-    services, gate, reading = memory_services(), asyncio.Event(), asyncio.Event()
+    services = memory_services(environ={"COPPERPLATE_MEMORY_PICTURES": "0"})
+    gate, reading = asyncio.Event(), asyncio.Event()
     await Call(services, SUNSET).task
     get = services.store.get
 
