@@ -8,10 +8,13 @@ import shutil
 import subprocess
 import sys
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bench.harness.figures import ROOT
 from bench.harness.processes import LOAD_CORE, child_environment, pinned
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 TIMEOUT_SECONDS = 180.0
 _MILLISECONDS = {"us": 0.001, "ms": 1.0, "s": 1000.0}
@@ -32,15 +35,17 @@ def tool() -> str:
     return "wrk" if shutil.which("wrk") else "bench/harness/load.py"
 
 
-def sustain(url: str, *, connections: int, seconds: int) -> Rate:
-    """Ask one URL over and over; every answer must be a 200."""
+def sustain(url: str, *, connections: int, seconds: int, headers: Sequence[str] = (), status: str = "200") -> Rate:
+    """Ask one URL over and over, with these headers; every answer must be a 200, or have the `status` that is said."""
     with pinned(LOAD_CORE):
         if shutil.which("wrk"):
-            command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "--latency", url]
+            sent = [part for header in headers for part in ("-H", header)]
+            command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "--latency", *sent, url]
             return read_wrk(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
-        said = _call(url, "--connections", str(connections), "--seconds", str(seconds))
-    if said["errors"] or set(said["statuses"]) != {"200"}:
-        raise RuntimeError(f"not every answer was a 200: {said['errors']} errors, {said['statuses']}")
+        sent = [part for header in headers for part in ("--header", header)]
+        said = _call(url, "--connections", str(connections), "--seconds", str(seconds), *sent)
+    if said["errors"] or set(said["statuses"]) != {status}:
+        raise RuntimeError(f"not every answer was a {status}: {said['errors']} errors, {said['statuses']}")
     return Rate(requests=said["requests"], per_second=said["per_second"], p50_ms=said["p50_ms"], p99_ms=said["p99_ms"])
 
 

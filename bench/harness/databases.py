@@ -34,6 +34,9 @@ if TYPE_CHECKING:
     from copperplate.adapters.ledger.sql_ledger import SqlLedger
 
 
+JPEG = b"\xff\xd8\xff\xe0\x00\x10JFIF\x00"
+
+
 @contextlib.contextmanager
 def cluster(run: Run, *, is_durable: bool = True) -> Iterator[Cluster]:
     """A migrated database of this measurement alone, in a data folder of its own."""
@@ -65,8 +68,8 @@ def request_of(path: str, text: str, **variables: str) -> PictureRequest:
 
 
 async def put_picture(data_dir: Path, database_url: str, picture_request: PictureRequest, size_bytes: int) -> bytes:
-    """Store a picture of exactly `size_bytes`, as a leader does; hits never look inside it."""
-    body = os.urandom(size_bytes)
+    """Store a picture of exactly `size_bytes`, as a leader does; hits never look inside it, and others at its start."""
+    body = JPEG + os.urandom(size_bytes - len(JPEG))
     store = FolderStore(data_dir / "objects", IMAGE.bucket)
     ledger = PostgresLedger(database_url, max_connections=1)
     await ledger.open()

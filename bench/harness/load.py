@@ -94,7 +94,7 @@ class Caller(asyncio.BufferedProtocol):
             return None
         lines = self._head.lower().split(b"\r\n")
         self._tally.statuses[lines[0].split()[1].decode()] += 1
-        self._left = next(int(line[15:]) for line in lines if line.startswith(b"content-length:"))
+        self._left = next((int(line[15:]) for line in lines if line.startswith(b"content-length:")), 0)
         return end + 4
 
     def _send(self) -> None:

@@ -94,11 +94,15 @@ def dev(folder: Path, *, workers: int, **settings: str) -> Iterator[Server]:
 
 
 @contextlib.contextmanager
-def serve(folder: Path, database_url: str, *, log: str, **settings: str) -> Iterator[Server]:
-    """`copperplate serve` with one worker over a database and a folder."""
+def serve(
+    folder: Path, database_url: str, *, log: str, options: Sequence[str] = (), **settings: str
+) -> Iterator[Server]:
+    """`copperplate serve` with one worker over a database and a folder, or without a URL over what `settings` say."""
     port = free_port()
-    command = [str(COPPERPLATE), "serve", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
-    environ = {"COPPERPLATE_DATA_DIR": str(folder), "DATABASE_URL": database_url, **settings}
+    command = [str(COPPERPLATE), "serve", "--host", "127.0.0.1", "--port", str(port), "--workers", "1", *options]
+    environ = {"COPPERPLATE_DATA_DIR": str(folder), **settings}
+    if database_url:
+        environ["DATABASE_URL"] = database_url
     with started(command, environ, folder, log=log) as process:
         wait_until_answering(port)
         yield Server(address=f"http://127.0.0.1:{port}", pid=process.pid)
@@ -112,9 +116,10 @@ def asgi(command: Sequence[str], folder: Path, body: Path, *, port: int, log: st
         yield Server(address=f"http://127.0.0.1:{port}", pid=process.pid)
 
 
-def uvicorn(app: str, port: int, *, http: str = "httptools", loop: str = "uvloop") -> list[str]:
-    """A command line of uvicorn, set as our own server sets it."""
-    options = ["--no-access-log", "--no-server-header", "--no-date-header", "--no-proxy-headers"]
+def uvicorn(app: str, port: int, *, http: str = "httptools", loop: str = "uvloop", has_date: bool = False) -> list[str]:
+    """A command line of uvicorn, set as our own server sets it; with the header that says when, where it `has_date`."""
+    options = ["--no-access-log", "--no-server-header", "--no-proxy-headers"]
+    options += [] if has_date else ["--no-date-header"]
     where = ["--port", str(port), "--http", http, "--loop", loop, "--log-level", "warning", "--lifespan", "off"]
     return [sys.executable, "-m", "uvicorn", f"bench.harness.{app}:app", *where, *options]
 

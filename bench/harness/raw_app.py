@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -9,18 +10,19 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-BODY = Path(os.environ["BENCH_BODY"]).read_bytes()
-START = {
-    "type": "http.response.start",
-    "status": 200,
-    "headers": [
-        (b"content-type", b"image/jpeg"),
-        (b"content-length", str(len(BODY)).encode()),
-        (b"cache-control", b"public, max-age=3600, immutable"),
-        (b"etag", b'"' + b"0" * 64 + b'"'),
-        (b"x-cache", b"HIT"),
-    ],
-}
+STATUS = int(os.environ.get("BENCH_STATUS", "200"))
+BODY = Path(os.environ["BENCH_BODY"]).read_bytes() if STATUS == 200 else b""
+HEADERS = [
+    (b"cache-control", b"public, max-age=3600, immutable"),
+    (b"etag", b'"' + b"0" * 64 + b'"'),
+    (b"x-cache", b"HIT"),
+]
+if "BENCH_HEADERS" in os.environ:
+    given = json.loads(Path(os.environ["BENCH_HEADERS"]).read_text())
+    HEADERS = [(name.lower().encode(), value.encode("latin-1")) for name, value in given]
+if BODY:
+    HEADERS += [(b"content-type", b"image/jpeg"), (b"content-length", str(len(BODY)).encode())]
+START = {"type": "http.response.start", "status": STATUS, "headers": HEADERS}
 END = {"type": "http.response.body", "body": BODY}
 
 

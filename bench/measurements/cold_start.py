@@ -6,10 +6,8 @@ import resource
 import time
 from typing import TYPE_CHECKING
 
+from bench.harness.deployments import deployed
 from bench.harness.figures import Figure, Run, median_figure, ratios
-from copperplate.local.bootstrap import bootstrap
-from copperplate.local.cluster import Cluster, ignore
-from copperplate.local.migrations import migrate
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -17,6 +15,7 @@ if TYPE_CHECKING:
     from tests.deployment.build import Deployment
 
 AT_MOST_RATIO, AT_MOST_MB = 1.5, 150
+WITHOUT_TIERS = {"COPPERPLATE_MEMORY_PICTURES": "0", "COPPERPLATE_DISK_CACHE_MB": "0"}
 PICTURE = "/1024x1024.jpg?text=A%20beautiful%20sunset"
 BARE = """
 from pathlib import Path
@@ -32,62 +31,47 @@ async def picture(text: str) -> Response:
 HOW = (
     "Built by Vercel's CLI with bytecode and started by Vercel's runtime: from the start of the process to the last "
     "byte of a picture that is cached, over a real PostgREST and the stand-in of Storage. The baseline answers the "
-    "same bytes from a file with one FastAPI route, in the same bundle. In turns; ratios are round by round."
+    "same bytes from a file with one FastAPI route, in the same bundle. Without tiers nothing is kept in memory or on "
+    "disk. In turns; ratios are round by round."
 )
 
 
 def measure(run: Run) -> list[Figure]:
-    """Spawn to first cached picture in Vercel's runtime, beside a bare FastAPI app; size of the bundle."""
-    # The harness of the tests builds, starts and speaks to the deployment.
-    from scripts import npm
-    from tests.deployment.build import build, find_python
-    from tests.standin.storage import make_storage
-    from tests.standin.storage_state import StorageState
-    from tests.standin.supabase import Supabase
-    from tests.support.postgrest_server import PostgrestServer, find_binary
-
-    found = find_python()
-    if found is None:
-        raise SystemExit("cold_start needs Python 3.12 or newer")
-    run.say("building the deployment")
-    python, version = found
-    deployment = build(run.folder / "deployment", commands=npm.install() / ".bin", python=python, version=version)
-    deployment.unpack(run.folder / "task")
-    with Cluster.start(run.folder / "cluster", is_durable=False) as cluster:
-        bootstrap(cluster.superuser_url, passwords=cluster.passwords)
-        migrate(cluster.url(), announce=ignore)
-        with (
-            PostgrestServer(find_binary(), cluster.url(role="authenticator")) as postgrest,
-            Supabase(postgrest.url, storage=make_storage(StorageState())) as project,
-        ):
-            environ = {
-                "SUPABASE_URL": project.url,
-                "SUPABASE_SECRET_KEY": project.secret_key,
-                "COPPERPLATE_PROVIDER": "painter",
-            }
-            return _compare(run, deployment, environ)
+    """Spawn to first cached picture in Vercel's runtime, beside a bare FastAPI app, and without tiers; the bundle."""
+    with deployed(run) as project:
+        return _compare(run, project.deployment, project.task, project.environ)
 
 
-def _compare(run: Run, deployment: Deployment, environ: dict[str, str]) -> list[Figure]:
-    task, bare = run.folder / "task", run.folder / "bare"
+def _compare(run: Run, deployment: Deployment, task: Path, environ: dict[str, str]) -> list[Figure]:
+    bare, without = run.folder / "bare", {**environ, **WITHOUT_TIERS}
     picture = _start(deployment, task, environ)[2]
     _make_bare(task, bare, picture)
     _start(deployment, bare, {})
-    ours, theirs = [], []
+    ours, tierless, theirs = [], [], []
     for number in range(run.pick(15, 3)):
         ours.append(_start(deployment, task, environ))
+        tierless.append(_start(deployment, task, without))
         theirs.append(_start(deployment, bare, {}))
-        run.say(f"round {number + 1}: {ours[-1][0]:.2f} s, a bare app {theirs[-1][0]:.2f} s")
-        assert ours[-1][2] == theirs[-1][2] == picture
+        run.say(f"round {number + 1}: {ours[-1][0]:.2f} s, no tier {tierless[-1][0]:.2f} s, bare {theirs[-1][0]:.2f} s")
+        assert ours[-1][2] == tierless[-1][2] == theirs[-1][2] == picture
     elapsed, used = [each[0] for each in ours], [each[1] for each in ours]
     bare_elapsed, bare_used = [each[0] for each in theirs], [each[1] for each in theirs]
+    tierless_elapsed, tierless_used = [each[0] for each in tierless], [each[1] for each in tierless]
     size = sum(file.stat().st_size for file in deployment.files.values()) / 1e6
     return [
         median_figure(
             ratios(elapsed, bare_elapsed), what="cold start, ratio", unit="ratio", how=HOW, at_most=AT_MOST_RATIO
         ),
         median_figure(ratios(used, bare_used), what="processor time of it, ratio", unit="ratio", how=HOW),
+        median_figure(
+            ratios(tierless_elapsed, bare_elapsed), what="cold start without tiers, ratio", unit="ratio", how=HOW
+        ),
+        median_figure(ratios(elapsed, tierless_elapsed), what="cold start, to without tiers", unit="ratio", how=HOW),
+        median_figure(
+            ratios(used, tierless_used), what="processor time of it, to without tiers", unit="ratio", how=HOW
+        ),
         median_figure(elapsed, what="cold start", unit="s", how=HOW),
+        median_figure(tierless_elapsed, what="cold start without tiers", unit="s", how=HOW),
         median_figure(bare_elapsed, what="a bare FastAPI app", unit="s", how=HOW),
         Figure(what="size of the bundle", value=size, unit="MB", how=HOW, at_most=AT_MOST_MB),
     ]

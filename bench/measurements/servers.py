@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 import subprocess
-import venv
 from contextlib import ExitStack
 from functools import partial
 from typing import TYPE_CHECKING
 
 from bench.harness.callers import tool
 from bench.harness.interleaved import CONNECTIONS, compare, describe, interleave
+from bench.harness.peers import install
 from bench.harness.processes import SERVER_CORE, asgi, free_port, pinned, uvicorn
 
 if TYPE_CHECKING:
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from bench.harness.figures import Figure, Run
 
 SIZES = {"100 KB": 102_400, "1.5 MB": 1_572_864}
-INSTALL_SECONDS = 120
 BASELINE = "uvicorn (httptools, uvloop)"
 
 
@@ -57,17 +56,8 @@ def _measure_size(run: Run, label: str, size: int, commands: Mapping[str, Callab
 
 
 def _install_granian(run: Run) -> Path | None:
-    """granian in an environment of its own, or None where it cannot be had."""
-    run.say("installing granian, which Copperplate does not depend on")
-    folder = run.folder / "granian"
-    venv.create(folder, with_pip=True)
-    pip = [str(folder / "bin" / "python"), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-    try:
-        subprocess.run([*pip, "granian", "uvloop"], check=True, timeout=INSTALL_SECONDS, capture_output=True)
-    except (subprocess.SubprocessError, OSError) as error:
-        run.say(f"without granian: {type(error).__name__}")
-        return None
-    return folder / "bin" / "granian"
+    folder = install(run, "granian", ["granian", "uvloop"])
+    return None if folder is None else folder / "bin" / "granian"
 
 
 def _version(granian: Path) -> str:
