@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 TIMEOUT_SECONDS = 180.0
-_MILLISECONDS = {"us": 0.001, "ms": 1.0, "s": 1000.0}
+_MILLISECONDS = {"us": 0.001, "ms": 1.0, "s": 1000.0, "m": 60_000.0}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,12 +60,13 @@ def read_wrk(output: str) -> Rate:
         raise RuntimeError(f"not every answer was a 200: {output}")
     latency = {
         percent: float(value) * _MILLISECONDS[unit]
-        for percent, value, unit in re.findall(r"^\s+(\d+)%\s+([\d.]+)(us|ms|s)$", output, re.MULTILINE)
+        for percent, value, unit in re.findall(r"^\s+(\d+)%\s+([\d.]+)(us|ms|s|m)$", output, re.MULTILINE)
     }
     rate = re.search(r"Requests/sec:\s+([\d.]+)", output)
     count = re.search(r"^\s+(\d+) requests in", output, re.MULTILINE)
-    assert rate is not None
-    assert count is not None
+    assert rate is not None, output
+    assert count is not None, output
+    assert {"50", "99"} <= latency.keys(), output
     return Rate(requests=int(count[1]), per_second=float(rate[1]), p50_ms=latency["50"], p99_ms=latency["99"])
 
 
