@@ -56,7 +56,7 @@ def _measure_hits(run: Run) -> list[Figure]:
         for name, server in servers.items():
             _check(run, name, server)
         headers = peers.headers_of(servers[MEMORY].address + TARGET)
-        servers[CALLABLE] = stack.enter_context(peers.raw(run.folder / "raw", body, headers, log="raw"))
+        servers[CALLABLE] = stack.enter_context(peers.raw(run.folder, body, headers, log="raw"))
         rounds, seconds, content = run.pick(5, 1), run.pick(3, 1), body.read_bytes()
         seen = interleave(run, "tiers", servers, TARGET, content, rounds=rounds, seconds=seconds)
         one = interleave(run, "alone", servers, TARGET, content, rounds=rounds, seconds=seconds, connections=1)
