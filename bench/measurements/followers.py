@@ -62,8 +62,10 @@ def _figures(
         f"look-up, one read of the rendition, and writing {FOLLOWERS} bodies. Servers, Postgres and callers share two "
         "cores."
     )
+    floor_how = (
         f"The floor: a raw ASGI callable holds {FOLLOWERS} requests back, then answers {floor_bytes:,} bytes, such a "
         "picture, to each."
+    )
     p99s, floor_p99s = [percentile(each, 99) for each in many], [percentile(each, 99) for each in floor]
     return [
         median_figure([percentile(each, 50) for each in many], what=f"{FOLLOWERS} followers, p50", unit="ms", how=how),
