@@ -128,6 +128,8 @@ class Renditions:
     async def _find(self, request: PictureRequest, options: LookupOptions) -> LookupResult:
         found = await self._coordinator.find(request, options)
         if found.entry.key != request.rendition_key:
+            if found.body is not None:
+                self._tiers.keep_original(request, found)
             load = partial(self._fetch_original, request, found)
             return await self._maker.make(request, found, store=self._store(request), load=load)
         return found if self._maker.is_current(found.entry) else await self._renew(request, found)
