@@ -259,7 +259,7 @@ async def _routes(url: str, ledger: Statistics) -> dict[str, tuple[int, int]]:
     from copperplate.http.schemas.statistics import Savings
 
     kinds = Savings.of(await ledger.savings()).values()
-    text = metrics.render(await ledger.usage_totals(), {"image": await ledger.kind_stats("image")}, [], {})
+    text = metrics.render(await ledger.usage_totals(), {"image": await ledger.kind_stats("image")}, [], {}, [])
     told = await asyncio.to_thread(_command_line, url)
     totals = "select round(1e6 * sum(s.spent_usd)), round(1e6 * sum(s.saved_usd)) from ({}) as s"
     tables = {

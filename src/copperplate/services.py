@@ -18,6 +18,7 @@ from copperplate.ports import (
     Ledger,
     SourcePictures,
     Statistics,
+    TierReports,
     Wishes,
 )
 from copperplate.ports.maintenance import TierMaintenance
@@ -59,6 +60,7 @@ class WholeLedger(
     Wishes,
     Feed,
     CdnOutbox,
+    TierReports,
     Protocol,
 ):
     """Every port of the ledger."""

@@ -1,6 +1,6 @@
 -- Row-level security: on everywhere, and what a grant alone would not show.
 begin;
-select plan(29);
+select plan(30);
 
 select is_empty(
     $$ select c.relname from pg_class as c
@@ -61,6 +61,7 @@ select policies_are('copperplate', 'event_tokens', array[]::name[], 'nor are tok
 select policies_are('copperplate', 'submits', array[]::name[], 'nor are submits');
 select policies_are('copperplate', 'money_totals', array[]::name[], 'nor sums of money');
 select policies_are('copperplate', 'usage_batches', array[]::name[], 'nor batches of counts');
+select policies_are('copperplate', 'tier_reports', array[]::name[], 'nor what is in tiers');
 
 set local role authenticated;
 select pg_temp.sign_in('{"sub": "00000000-0000-4000-8000-00000000a11c"}');

@@ -730,6 +730,18 @@ export type Database = {
       };
       read_budgets: { Args: { p_budgets: Json }; Returns: Json };
       read_feed: { Args: { p_database?: string; p_since?: string }; Returns: Json };
+      read_tiers: {
+        Args: Record<PropertyKey, never>;
+        Returns: {
+          bytes: number;
+          entries: number;
+          hits_today: number;
+          oldest_seconds: number;
+          places: number;
+          served_bytes_today: number;
+          tier: string;
+        }[];
+      };
       record_rendition: {
         Args: { p_generation_key: string; p_original_path: string; p_upload: Json };
         Returns: unknown;
@@ -751,6 +763,7 @@ export type Database = {
         Args: { p_error_class: string; p_name: string; p_reason: string; p_rest: string };
         Returns: boolean;
       };
+      report_tiers: { Args: { p_process: string; p_tiers: Json }; Returns: number };
       reset_budget: { Args: { p_name: string }; Returns: Json };
       revoke_api_key: { Args: { p_prefix: string }; Returns: Json };
       rotate_api_key: { Args: { p_digest: string; p_grace: string; p_prefix: string }; Returns: Json };

@@ -91,7 +91,11 @@ async def test_cache_stats(client: httpx.AsyncClient) -> None:
     await client.get(SUNSET)
     answer = await client.get("/api/cache/stats")
     assert is_fresh(answer)
-    assert set(answer.json()) == {"success", "stats", "memoji", "savings"}
+    assert set(answer.json()) == {"success", "stats", "memoji", "savings", "tiers"}
+    tiers = answer.json()["tiers"]
+    assert list(tiers) == ["memory", "disk", "redis", "storage"]
+    assert sum(row["hits_today"] for row in tiers.values()) == 1
+    assert tiers["redis"] == dict.fromkeys(tiers["redis"], 0) | {"oldest_seconds": None}
     savings = answer.json()["savings"]["image"]
     assert (savings["served"], savings["saved"], savings["efficiency_percent"]) == (2, 1, 50.0)
     assert savings["estimated_savings_usd"] == savings["spent_usd"] > 0

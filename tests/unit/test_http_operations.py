@@ -15,12 +15,14 @@ from prometheus_client.parser import text_string_to_metric_families
 from copperplate.access.api_keys import make_key
 from copperplate.api_keys import Scope
 from copperplate.errors import LedgerUnavailable, StoreUnavailable
+from copperplate.feed import Tier
 from copperplate.http.app import create_app
 from copperplate.http.metrics import render
 from copperplate.http.routes import operations as care_routes
 from copperplate.model import Outcome
 from copperplate.ports.access import NewApiKey
 from copperplate.ports.statistics import KindStats, MoneySum, UsageSum, UsageTotals
+from copperplate.ports.tiers import TierFigures
 from tests.support.memory_services import MemoryServices, memory_services
 
 if TYPE_CHECKING:
@@ -165,7 +167,7 @@ def test_cost_of_nothing_can_be_told_from_a_cost_nobody_knows() -> None:
         unpriced_saved=50,
         saved_micro_usd=0,
     )
-    lines = render(replace(NOTHING, money=[money]), {"image": NOTHING_KEPT}, [], {}).splitlines()
+    lines = render(replace(NOTHING, money=[money]), {"image": NOTHING_KEPT}, [], {}, []).splitlines()
     labels = '{kind="image",provider="fal",model="fal-ai/nobody"}'
     assert [line for line in lines if line.startswith("copperplate_unpriced")] == [
         f"copperplate_unpriced_generations_total{labels} 2",
@@ -183,9 +185,25 @@ def test_names_of_models_cannot_break_a_line() -> None:
         requests=1,
         bytes=2,
     )
-    text = render(replace(NOTHING, usage=[row]), {"image": NOTHING_KEPT}, [], {})
+    text = render(replace(NOTHING, usage=[row]), {"image": NOTHING_KEPT}, [], {}, [])
     [first, *_] = [family for family in text_string_to_metric_families(text) if family.samples]
     assert first.samples[0].labels["model"] == 'a"b\\c\nd'
+
+
+async def test_what_is_in_tiers_is_told_where_it_is_known(client: httpx.AsyncClient, services: MemoryServices) -> None:
+    disk = TierFigures(tier=Tier.DISK, entries=7, bytes=7_000, oldest_seconds=60.0, place="f0" * 16)
+    for process, entries in ((uuid4(), 2), (uuid4(), 3)):
+        memory = TierFigures(tier=Tier.MEMORY, entries=entries, bytes=100, oldest_seconds=None)
+        await services.ledger.report_tiers(process, [memory, disk])
+    answer = await client.get("/metrics", headers={"Authorization": f"Bearer {TOKEN}"})
+    families = {family.name: family for family in text_string_to_metric_families(answer.text)}
+
+    def figures(name: str) -> dict[str, float]:
+        return {sample.labels["tier"]: sample.value for sample in families[f"copperplate_tier_{name}"].samples}
+
+    assert figures("entries") == {"memory": 5, "disk": 7, "redis": 0}
+    assert figures("bytes") == {"memory": 200, "disk": 7_000, "redis": 0}
+    assert figures("oldest_seconds") == {"disk": pytest.approx(60, abs=5)}
 
 
 async def test_spending_against_caps_is_told_of_budgets_and_of_no_person(

@@ -80,6 +80,7 @@ class RedisTier:
                     entries=entries,
                     bytes=size_bytes,
                     oldest_seconds=oldest_seconds if entries else None,
+                    place=self._server.place,
                 )
         return None
 

@@ -13,6 +13,7 @@ from copperplate.cli.exit_codes import EXIT_OK, EXIT_UNAVAILABLE
 from copperplate.cli.shared import add_command, database_url, say, settings_of, with_database
 from copperplate.compose import open_backend
 from copperplate.errors import Misconfigured
+from copperplate.feed import Tier
 from copperplate.prices import MICRO, dollars
 from copperplate.recipes.kinds import IMAGE
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
     from copperplate.ports.budgets import BudgetState
     from copperplate.ports.statistics import KindStats, MoneySum, WarmingStats
+    from copperplate.ports.tiers import TierSums
     from copperplate.settings import Settings
 
 
@@ -96,6 +98,7 @@ def run_stats(arguments: argparse.Namespace) -> int:
                 **asdict(await ledger.generation_stats()),
                 **_kept(await ledger.kind_stats(IMAGE.name)),
                 **_warmed(await ledger.warming_stats()),
+                **_tiers(await ledger.read_tiers()),
             }
             [wall, *_] = await ledger.read_budgets(shares.named(settings, ()))
             return figures, (await ledger.usage_totals()).money, wall
@@ -133,6 +136,18 @@ def _warmed(stats: WarmingStats) -> dict[str, Any]:
         "warmed_usd": stats.estimated_micro_usd / MICRO,
         "warmed_in_vain_usd": stats.unused_micro_usd / MICRO,
     }
+
+
+def _tiers(tiers: Iterable[TierSums]) -> dict[str, Any]:
+    """What is in each tier, over all processes that answered something in the last five minutes; today's hits (UTC)."""
+    figures: dict[str, Any] = {}
+    for each in tiers:
+        if each.tier is not Tier.STORAGE:  # above, as what is kept
+            figures[f"{each.tier}_entries"] = each.entries
+            figures[f"{each.tier}_bytes"] = each.bytes
+            figures[f"{each.tier}_oldest_seconds"] = each.oldest_seconds
+        figures[f"{each.tier}_hits_today"] = each.hits_today
+    return figures
 
 
 def _sums(money: Iterable[MoneySum]) -> dict[str, Any]:

@@ -28,6 +28,7 @@ from copperplate.serving.drawn_placeholders import DrawnPlaceholders
 from copperplate.serving.event_tokens import EventTokens
 from copperplate.serving.renditions import Renditions
 from copperplate.serving.request_meter import RequestMeter
+from copperplate.serving.tier_reports import TierReporter
 from copperplate.serving.watches import Watches
 from copperplate.work.promises import Promises
 from copperplate.work.step import WorkStep
@@ -156,7 +157,13 @@ def assemble(  # noqa: PLR0913 - each adapter once
         with_input=sources.with_input,
         cdn_purges=make_cdn_purges(settings, ledger, stores),
     )
-    meter = RequestMeter(ledger=ledger, providers=providers, clock=clock, note_due=work.note_due)
+    meter = RequestMeter(
+        ledger=ledger,
+        providers=providers,
+        clock=clock,
+        note_due=work.note_due,
+        beside_flush=TierReporter(ledger, tiers, clock).report_when_due,
+    )
     promises = Promises(coordinator=coordinator, ledger=ledger, request_meter=meter, clock=clock, lease=timings.lease)
     return Services(
         settings=settings,

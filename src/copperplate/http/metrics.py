@@ -10,6 +10,7 @@ from itertools import accumulate
 from typing import TYPE_CHECKING, Final
 
 from copperplate.budgets import PREPAID
+from copperplate.feed import Tier
 from copperplate.model import LATENCY_BOUNDS_MS
 
 if TYPE_CHECKING:
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
     from copperplate.ports.budgets import BudgetState
     from copperplate.ports.statistics import KindStats, LatencySum, MoneySum, UsageSum, UsageTotals
+    from copperplate.ports.tiers import TierSums
 
 MEDIA_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 LABELS: Final = ("kind", "provider", "model", "outcome", "tier")
@@ -59,6 +61,12 @@ BUDGET_GAUGES: Final = (
     ("copperplate_budget_pictures", "Pictures made today (UTC), those under way included.", "used_pictures", 1),
     ("copperplate_budget_cap_pictures", "How many may be made a day, where there is a cap.", "cap_pictures", 1),
 )
+# Of each tier: the column of its sums.
+TIER_GAUGES: Final = (
+    ("copperplate_tier_entries", "Entries in a tier, of the processes that reported in the last 5 min.", "entries"),
+    ("copperplate_tier_bytes", "Bytes in a tier.", "bytes"),
+    ("copperplate_tier_oldest_seconds", "Age of the oldest copy in a tier.", "oldest_seconds"),
+)
 # Users and addresses are many, and who they are is nobody's business here.
 _UNSHOWN: Final = ("user:", "address")
 
@@ -68,10 +76,12 @@ def render(
     kept: Mapping[str, KindStats],
     budgets: Iterable[BudgetState],
     key_prefixes: Mapping[str, str],
+    tiers: Iterable[TierSums],
 ) -> str:
-    """The whole answer; `kept` is by kind. Of `budgets` those of users and addresses are left out.
+    """The whole answer; `kept` is by kind, and says what storage has.
 
-    A key's is named by its prefix, of `key_prefixes` by id, as people know it.
+    Of `budgets` those of users and addresses are left out. A key's is named by its prefix, of `key_prefixes` by id, as
+    people know it.
     """
     lines: list[str] = []
     for name, what, column in COUNTERS:
@@ -88,8 +98,17 @@ def render(
     for name, what, column in KIND_GAUGES:
         lines += _head(name, what, "gauge")
         lines += [f'{name}{{kind="{kind}"}} {_number(getattr(stats, column))}' for kind, stats in kept.items()]
+    lines += _tier_lines([each for each in tiers if each.tier is not Tier.STORAGE])
     lines += _budget_lines(budgets, key_prefixes)
     return "\n".join(lines) + "\n"
+
+
+def _tier_lines(tiers: Sequence[TierSums]) -> Iterator[str]:
+    for name, what, column in TIER_GAUGES:
+        yield from _head(name, what, "gauge")
+        for each in tiers:
+            if (value := getattr(each, column)) is not None:
+                yield f'{name}{{tier="{each.tier}"}} {_number(value)}'
 
 
 def _budget_lines(budgets: Iterable[BudgetState], key_prefixes: Mapping[str, str]) -> Iterator[str]:

@@ -14,6 +14,7 @@ from copperplate.ports.source_pictures import SourcePictures
 from copperplate.ports.statistics import Statistics
 from copperplate.ports.stores import ObjectStore
 from copperplate.ports.takedowns import Takedowns
+from copperplate.ports.tiers import TierReports
 from copperplate.ports.wishes import Wishes
 
 __all__ = [
@@ -37,6 +38,7 @@ __all__ = [
     "Statistics",
     "Sweeper",
     "Takedowns",
+    "TierReports",
     "Verifier",
     "Wishes",
 ]

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from dataclasses import dataclass, field, fields
+from typing import TYPE_CHECKING, Any, Protocol, Self
+
+from copperplate.feed import Tier
 
 if TYPE_CHECKING:
-    from copperplate.feed import Cursor, Tier
+    from collections.abc import Mapping, Sequence
+    from uuid import UUID
+
+    from copperplate.feed import Cursor
     from copperplate.model import Entry, PictureRequest
 
 
@@ -36,6 +41,42 @@ class TierFigures:
     bytes: int
     oldest_seconds: float | None
     place: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TierSums:
+    """What is in a tier over all `places`: processes, or the folders and servers that they share.
+
+    `oldest_seconds` is the age of the oldest copy, None where there is none. `hits_today` and `served_bytes_today`
+    count the hits, stale ones included, that it answered today (UTC). Of storage: pictures kept, all bytes, no age.
+    """
+
+    tier: Tier
+    places: int
+    entries: int
+    bytes: int
+    oldest_seconds: float | None
+    hits_today: int
+    served_bytes_today: int
+
+    @classmethod
+    def from_row(cls, row: Mapping[str, Any]) -> Self:
+        """A row of `read_tiers()`."""
+        values = {column.name: row[column.name] for column in fields(cls)}
+        return cls(**{**values, "tier": Tier(row["tier"])})
+
+
+class TierReports(Protocol):
+    """What processes report of their tiers. For people: nothing is decided by it. Raises as `Ledger` does."""
+
+    async def report_tiers(self, process: UUID, figures: Sequence[TierFigures]) -> None:
+        """Note what is in the tiers of a process, in place of its last report. It is forgotten after five minutes.
+
+        Of figures with the same `place` one counts, whoever reports them.
+        """
+
+    async def read_tiers(self) -> Sequence[TierSums]:
+        """Memory, disk, Redis and storage, in this order: what is in them now, and what they answered today."""
 
 
 class CopyTier(Protocol):

@@ -18,7 +18,7 @@ from copperplate.feed import Tier
 from copperplate.model import LATENCY_BOUNDS_MS, Outcome, RequestCount
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Awaitable, Callable, Mapping
     from datetime import datetime
 
     from copperplate.model import PictureRequest
@@ -75,7 +75,7 @@ class RequestMeter:
 
     Counting never fails or delays an answer. A batch without an answer is sent again for an hour, under an id by which
     the ledger tells repeats apart; then it is lost and logged. `note_due` is called where the ledger answers that work
-    is due.
+    is due. After a flush that the ledger took, `beside_flush` may tell it more; it never raises.
     """
 
     def __init__(
@@ -85,12 +85,15 @@ class RequestMeter:
         providers: Mapping[str, Provider],
         clock: Clock,
         note_due: Callable[[], None] = lambda: None,
+        beside_flush: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
         self._ledger = ledger
         self._providers = providers
         self._clock = clock
         self._note_due = note_due
         self._sums: dict[tuple[str, Outcome, Tier | None], _Sum] = {}
+        self._beside_flush = beside_flush
+        self._sums: dict[tuple[str, Outcome], _Sum] = {}
         self._sent: _Batch | None = None
         self._uncounted = 0
         self._timer: asyncio.Task[None] | None = None
@@ -125,6 +128,8 @@ class RequestMeter:
         finally:
             if self._sent is not None:
                 self._wake(AGAIN_SECONDS)
+        if self._beside_flush is not None and self._sent is None and not self._is_closed:
+            await self._beside_flush()
 
     async def close(self) -> None:
         """Flush for the last time; the ledger may be closed afterwards."""

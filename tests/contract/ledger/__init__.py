@@ -34,6 +34,7 @@ from tests.contract.ledger.spending import SpendContract
 from tests.contract.ledger.statistics import SetupContract, StatisticsContract
 from tests.contract.ledger.submits import SubmitContract
 from tests.contract.ledger.takedowns import TakedownContract
+from tests.contract.ledger.tier_reports import TierReportContract
 from tests.contract.ledger.uploads import UploadContract
 from tests.contract.ledger.user_requests import UserRequestContract
 from tests.contract.ledger.wishes import WishContract
@@ -80,6 +81,7 @@ class LedgerContract(
     CopyPurgeContract,
     TakedownContract,
     FeedContract,
+    TierReportContract,
     PlaceholderContract,
     StatisticsContract,
     SetupContract,

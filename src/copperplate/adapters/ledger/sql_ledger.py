@@ -18,6 +18,7 @@ from copperplate.adapters.ledger.rows import acquire_result_of, charge_row, entr
 from copperplate.adapters.ledger.source_pictures import SourcePictureCalls
 from copperplate.adapters.ledger.statistics import StatisticsCalls
 from copperplate.adapters.ledger.takedowns import TakedownCalls
+from copperplate.adapters.ledger.tier_reports import TierReportCalls
 from copperplate.adapters.ledger.transport import Json
 from copperplate.adapters.ledger.wishes import WishCalls
 from copperplate.recipes.objects import original_key
@@ -47,6 +48,7 @@ class SqlLedger(
     WishCalls,
     FeedCalls,
     CdnPurgeCalls,
+    TierReportCalls,
 ):
     """Every port of the ledger over one transport, which it opens and closes."""
 

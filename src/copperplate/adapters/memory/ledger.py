@@ -15,9 +15,9 @@ from copperplate.adapters.memory.credits import DAY_SECONDS, Submit
 from copperplate.adapters.memory.kept_pictures import MemoryKeptPictures
 from copperplate.adapters.memory.lineage import digest_of_source
 from copperplate.adapters.memory.source_pictures import MemorySourcePictures
-from copperplate.adapters.memory.statistics import MemoryStatistics
 from copperplate.adapters.memory.tables import BreakerRow, GenerationRow
 from copperplate.adapters.memory.takedowns import MemoryTakedowns
+from copperplate.adapters.memory.tier_reports import MemoryTierReports
 from copperplate.budgets import Refused, SubmitGranted
 from copperplate.failure_classes import FailureClass
 from copperplate.ledger_answers import Gone, InsufficientCredits, Miss, Negative, Wait
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 class MemoryLedger(
     MemoryApiKeys,
     MemoryBudgetOperations,
-    MemoryStatistics,
+    MemoryTierReports,
     MemorySourcePictures,
     MemoryCdnPurges,
     MemoryTakedowns,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import hashlib
 import logging
 import math
 import re
@@ -94,6 +95,13 @@ def code_of(error: ResponseError) -> str:
     return found[0] if found else "ERR"
 
 
+def place_of(url: str) -> str:
+    """32 hex digits that name the server and its database, and from which neither address nor password can be told."""
+    parts = parse_url(url)
+    named = [str(parts.get(name, "")) for name in ("host", "port", "path", "db")]
+    return hashlib.sha256("\n".join(named).encode()).hexdigest()[:32]
+
+
 class Server:
     """A server with a breaker. Nothing here raises.
 
@@ -110,6 +118,7 @@ class Server:
         slow_seconds: float = SLOW_SECONDS,
         pause_seconds: float = PAUSE_SECONDS,
     ) -> None:
+        self.place = place_of(url)
         self._pool = make_pool(url, seconds=patience_seconds)
         self._clock = clock
         self._patience_seconds = patience_seconds

@@ -106,5 +106,6 @@ async def read_metrics(request: Request, services: ServicesDep) -> Response:
     kept = {kind: await services.ledger.kind_stats(kind) for kind in KINDS}
     budgets = await read_all(services.ledger, services.settings)
     prefixes = {str(key.id): key.prefix for key in await services.ledger.list_api_keys()}
-    text = metrics.render(await services.ledger.usage_totals(), kept, budgets, prefixes)
+    tiers = await services.ledger.read_tiers()
+    text = metrics.render(await services.ledger.usage_totals(), kept, budgets, prefixes, tiers)
     return Response(text, media_type=metrics.MEDIA_TYPE, headers={"cache-control": "no-store"})

@@ -29,4 +29,5 @@ async def cache_stats(services: ServicesDep) -> schemas.CacheStatsAnswer:
     stats = schemas.CacheStats.of(await services.ledger.kind_stats(IMAGE.name))
     memoji = schemas.MemojiStats.of(await services.ledger.kind_stats(MEMOJI.name))
     savings = schemas.Savings.of(await services.ledger.savings())
-    return schemas.CacheStatsAnswer(success=True, stats=stats, memoji=memoji, savings=savings)
+    tiers = schemas.TierStats.of(await services.ledger.read_tiers())
+    return schemas.CacheStatsAnswer(success=True, stats=stats, memoji=memoji, savings=savings, tiers=tiers)

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from copperplate.ports import statistics
+    from copperplate.ports.tiers import TierSums
 
 MICRO: Final = 1_000_000
 
@@ -122,6 +123,33 @@ class MemojiStats(BaseModel):
         )
 
 
+class TierStats(BaseModel):
+    """What is in a tier, over all processes that reported in the last five minutes, and what it answered today (UTC).
+
+    A folder or a server that processes share counts once. Of storage: pictures kept, and all bytes.
+    """
+
+    entries: int
+    bytes: int
+    oldest_seconds: float | None = Field(description="Age of the oldest copy; null where there is none")
+    hits_today: int
+    served_bytes_today: int
+
+    @classmethod
+    def of(cls, rows: Iterable[TierSums]) -> dict[str, Self]:
+        """All tiers, by name."""
+        return {
+            row.tier.value: cls(
+                entries=row.entries,
+                bytes=row.bytes,
+                oldest_seconds=row.oldest_seconds,
+                hits_today=row.hits_today,
+                served_bytes_today=row.served_bytes_today,
+            )
+            for row in rows
+        }
+
+
 class CacheStatsAnswer(BaseModel):
     """What is kept, and how often it was served."""
 
@@ -129,3 +157,4 @@ class CacheStatsAnswer(BaseModel):
     stats: CacheStats
     memoji: MemojiStats
     savings: dict[str, Savings] = Field(description="By kind of picture: `image` and `memoji`")
+    tiers: dict[str, TierStats] = Field(description="By tier: `memory`, `disk`, `redis` and `storage`")
