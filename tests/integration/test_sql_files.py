@@ -14,7 +14,9 @@ import pytest
 from psycopg.rows import dict_row
 
 from copperplate.adapters.ledger.postgres import PostgresLedger
+from copperplate.feed import Tier
 from copperplate.model import Outcome, PictureFormat, Size
+from copperplate.ports.tiers import TierFigures
 from copperplate.recipes import explain
 from copperplate.recipes.memoji import MemojiRecipe, request_of
 from tests.contract.ledger.credits import ALICE, ANSWER, BOB, complete_charged
@@ -551,3 +553,23 @@ async def test_schedule_work(owner_url: str, ledger: PostgresLedger) -> None:
         connection.execute(CRON.encode())
         connection.execute(NET.encode())
     await check_work_schedule(owner_url, ledger)
+
+
+async def test_tiers_are_told_with_their_share_of_todays_hits(ledger: PostgresLedger, ask: IdempotencyRecord) -> None:
+    folder = TierFigures(tier=Tier.DISK, entries=8, bytes=800, oldest_seconds=3_600, place="f0" * 16)
+    for entries in (2, 3):
+        memory = TierFigures(tier=Tier.MEMORY, entries=entries, bytes=10, oldest_seconds=None)
+        await ledger.report_tiers(uuid4(), [memory, folder])
+    counted = [(Tier.MEMORY, 6), (Tier.DISK, 1), (Tier.STORAGE, 1)]
+    await ledger.record_usage(
+        [replace(request_count(picture_request(), Outcome.HIT, count), tier=tier.value) for tier, count in counted]
+    )
+    rows = {row["tier"]: row for row in ask("tiers.sql")}
+    columns = ("places", "entries", "bytes", "hits_today", "hits_today_percent")
+    assert {tier: tuple(row[column] for column in columns) for tier, row in rows.items()} == {
+        "memory": (2, 5, 20, 6, Decimal("75.0")),
+        "disk": (1, 8, 800, 1, Decimal("12.5")),
+        "redis": (0, 0, 0, 0, Decimal("0.0")),
+        "storage": (0, 0, 0, 1, Decimal("12.5")),
+    }
+    assert (rows["memory"]["oldest_seconds"], 3_600 <= rows["disk"]["oldest_seconds"] < 3_700) == (None, True)
