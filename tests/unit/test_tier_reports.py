@@ -72,12 +72,12 @@ class Process:
 
     async def keep(self) -> None:
         """Have one picture in memory and on disk."""
-        await self.tiers.coherence.read()
+        await self.tiers.refresh()
         request, copy = picture_request(), copy_of("x")
         entry = copy_of("x").entry
-        await self.tiers.keep(
-            request, LookupResult(entry=entry, outcome=Outcome.HIT, body=copy.body, fill=self.tiers.begin_fill())
-        )
+        found = LookupResult(entry=entry, outcome=Outcome.HIT, body=copy.body, fill=self.tiers.begin_fill())
+        self.tiers.keep(request, found)
+        await self.tiers.shut_down(within_seconds=30)
 
     async def close(self) -> None:
         await self.meter.close()
