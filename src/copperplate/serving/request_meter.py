@@ -93,7 +93,6 @@ class RequestMeter:
         self._note_due = note_due
         self._sums: dict[tuple[str, Outcome, Tier | None], _Sum] = {}
         self._beside_flush = beside_flush
-        self._sums: dict[tuple[str, Outcome], _Sum] = {}
         self._sent: _Batch | None = None
         self._uncounted = 0
         self._timer: asyncio.Task[None] | None = None

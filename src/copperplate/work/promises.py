@@ -153,9 +153,11 @@ class Promises:
     async def _end(self, finding: asyncio.Task[LookupResult | None], asked: _Asked, kept: int) -> None:
         """Wait for the end, however long it takes, count it, and settle the wish."""
         outcome: Outcome | None = None
+        tier = None
         try:
             await asyncio.wait((finding,))
-            outcome = _found_by(finding).outcome
+            found = _found_by(finding)
+            outcome, tier = found.outcome, found.tier
             settlement = MADE
         except asyncio.CancelledError:
             settlement = HANDED_OVER
@@ -165,7 +167,7 @@ class Promises:
             outcome = None if isinstance(error, StillGenerating) else Outcome.FAILED
         if outcome is not None:
             seconds = self._clock.monotonic() - asked.at
-            self._meter.count(asked.request, outcome, size_bytes=0, seconds=seconds)
+            self._meter.count(asked.request, outcome, size_bytes=0, seconds=seconds, tier=tier)
         await settle(self._ledger, kept, settlement)
 
 

@@ -196,14 +196,17 @@ class _AskedItem:
 
     async def _find(self, options: LookupOptions, wish: NewWish, *, kept: int | None = None) -> Made | None:
         outcome: Outcome | None = Outcome.FAILED
+        tier = None
         try:
             found = await find_or_promise(
                 self._services, self._request, options, wish, kept=kept, within_seconds=self._within_seconds
             )
-            outcome = found.outcome if isinstance(found, LookupResult) else None
+            outcome, tier = (found.outcome, found.tier) if isinstance(found, LookupResult) else (None, None)
         finally:
             if outcome is not None:
-                self._services.request_meter.count(self._request, outcome, size_bytes=0, seconds=self._seconds())
+                self._services.request_meter.count(
+                    self._request, outcome, size_bytes=0, seconds=self._seconds(), tier=tier
+                )
         if not isinstance(found, LookupResult):
             return None
         return Made(entry=found.entry, outcome=found.outcome, cached=found.outcome is Outcome.HIT)
