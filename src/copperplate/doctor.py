@@ -11,6 +11,7 @@ from uuid import uuid4
 from copperplate.access import shares
 from copperplate.access.exposure import RESTS_ON, remarks_on
 from copperplate.compose import make_provider, open_backend, open_services
+from copperplate.compose.installed import check_installed
 from copperplate.errors import CopperplateError, LedgerUnavailable, Misconfigured, PoolerExhausted
 from copperplate.generation.lookup import LookupOptions
 from copperplate.model import SCHEMA, Condition, Outcome, PictureFormat
@@ -80,6 +81,8 @@ async def examine(
     provider = _examine_provider(settings, clock)
     yield provider
     yield _examine_secret(settings)
+    if settings.redis_url is not None:
+        yield await _examine_redis(settings.redis_url)
     if generate and is_fine and provider.level is not Level.FAILED:
         yield await _examine_life(settings, clock)
     elif generate:
@@ -262,6 +265,19 @@ def _examine_provider(settings: Settings, clock: Clock) -> Finding:
         level=Level.OK,
         detail=f"{detail}; its key is set and was not tried: --generate does" if provider.is_billable else detail,
     )
+
+
+async def _examine_redis(url: str) -> Finding:
+    """Pictures are served without it, and so slower than its owner thinks."""
+    try:
+        check_installed("redis", "redis")
+        from copperplate.adapters.redis.check import check_server
+
+        health = await check_server(url)
+    except CopperplateError as error:
+        return Finding(what="redis", level=Level.FAILED, detail=f"{error} [{error.code}]")
+    level = Level.OK if health.advice is None else Level.WARNING
+    return Finding(what="redis", level=level, detail="; ".join(filter(None, (health.detail, health.advice))))
 
 
 def _examine_secret(settings: Settings) -> Finding:

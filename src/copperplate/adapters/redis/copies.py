@@ -15,6 +15,8 @@ from copperplate.strict_json import InvalidJSON, parse_object
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Collection, Sequence
 
+    from redis.asyncio import BlockingConnectionPool
+
     from copperplate.adapters.redis.server import Command
 
 SECONDS: Final = 5.0
@@ -85,14 +87,20 @@ class RedisCopies:
             yield [name for name, _ in chosen], [size for _, size in chosen]
 
     async def _run(self, commands: Sequence[Command]) -> list[Any]:
-        try:
-            answers, _ = await run(self._pool, commands)
-        except (RedisError, OSError) as error:
-            raise RedisUnavailable(f"Redis does not answer ({type(error).__name__}): check REDIS_URL") from error
-        for answer in answers:
-            if isinstance(answer, ResponseError) and code_of(answer) != "WRONGTYPE":
-                raise RedisUnavailable(f"Redis refuses a command ({code_of(answer)}): check the rights of its user")
+        answers, _ = await require(self._pool, commands)
         return answers
+
+
+async def require(pool: BlockingConnectionPool, commands: Sequence[Command]) -> tuple[list[Any], float]:
+    """The answers, and the seconds they took; raises `RedisUnavailable` for an error but that of a type among them."""
+    try:
+        answers, seconds = await run(pool, commands)
+    except (RedisError, OSError) as error:
+        raise RedisUnavailable(f"Redis does not answer ({type(error).__name__}): check REDIS_URL") from error
+    for answer in answers:
+        if isinstance(answer, ResponseError) and code_of(answer) != "WRONGTYPE":
+            raise RedisUnavailable(f"Redis refuses a command ({code_of(answer)}): check the rights of its user")
+    return answers, seconds
 
 
 def _size(answer: object) -> int:
