@@ -24,6 +24,7 @@ MEASUREMENTS = (
     "hits",
     "tiers",
     "parts_away",
+    "redis_tier",
     "versions",
     "servers",
     "acquire_and_peek",

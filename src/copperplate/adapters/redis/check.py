@@ -52,7 +52,9 @@ async def check_server(url: str) -> Health:
 
 def _advice(until_first: float, seconds: float) -> str | None:
     if until_first > PATIENCE_SECONDS:
-        return f"connecting takes {until_first:.1f} s, and nobody waits more than {PATIENCE_SECONDS} s: use a nearer one"
+        return (
+            f"connecting takes {until_first:.1f} s, but nobody waits longer than {PATIENCE_SECONDS} s: use a nearer one"
+        )
     if seconds > SLOW_SECONDS:
         return f"what takes more than {SLOW_SECONDS * 1000:.0f} ms counts as no answer: use a nearer one"
     return None
