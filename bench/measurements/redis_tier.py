@@ -31,8 +31,8 @@ DELAY_SECONDS = 0.1
 FAULTS = ("refused", "silent", "slow", "SIGSTOP")
 HOW = (
     "One caller, one connection, 100 KB; our server on one core, Valkey and a proxy before it on the other; no copies "
-    "in memory or on disk, a database on this machine. The fault begins between two requests; slow is 100 ms an answer. "
-    "Added: to the median of the same requests without REDIS_URL, beside it."
+    "in memory or on disk, a database on this machine. The fault begins between two requests; slow is 100 ms an "
+    "answer. Added: to the median of the same requests without REDIS_URL, beside it."
 )
 
 

@@ -88,6 +88,7 @@ async def test_silent_server_is_waited_for_once(wire: SlowWire, clock: FakeClock
         await _crowd(tier)
         await asyncio.sleep(SHORT * 2)
         await _crowd(tier)
+        await asyncio.sleep(0.1)
         assert wire.connections == 2 + number
     wire.is_silent = False
     await _recover(tier, clock)
@@ -108,6 +109,20 @@ async def test_slow_server_answers_one_question(wire: SlowWire, valkey: Valkey, 
     wire.delay_seconds = 0
     await _recover(tier, clock)
     await tier.close()
+
+
+async def test_password_and_answer_together_take_no_longer_than_patience(own_valkey: Valkey, clock: FakeClock) -> None:
+    own_valkey.ask.config_set("requirepass", "right")
+    async with slow_wire(own_valkey.port) as wire:
+        url = f"redis://:right@127.0.0.1:{wire.port}"
+        tier = redis_tier(url)
+        await tier.keep(COPY, REQUEST)
+        await tier.close()
+        # Each of them alone is in time.
+        wire.delay_seconds = SHORT * 0.7
+        tier = redis_tier(url, clock, patience_seconds=SHORT)
+        assert await tier.find(KEY, DATABASE) is None
+        await tier.close()
 
 
 async def test_whoever_waits_already_gives_up_with_the_first_that_fails(wire: SlowWire, clock: FakeClock) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import subprocess
+import subprocess
 import sys
 from dataclasses import replace
 from datetime import timedelta
@@ -204,3 +205,16 @@ async def test_copies_on_disk_lie_where_the_settings_say(
     kept = [file.relative_to(tmp_path).parts[0] for file in tmp_path.glob(f"*/*/{entry.key}")]
     assert kept == ([] if parent == "off" else [parent])
     await tiers.close()
+
+
+def test_redis_is_loaded_only_where_a_server_is_set() -> None:
+    script = (
+        "import sys; from copperplate.http.app import create_app; from copperplate.compose.tiers import make_tiers\n"
+        "from copperplate.adapters.memory.ledger import MemoryLedger; from copperplate.settings import Settings\n"
+        "from copperplate.adapters.system_clock import SystemClock\n"
+        "for environ in ({}, {'REDIS_URL': 'redis://h', 'COPPERPLATE_REDIS_SECONDS': '0'}, {'REDIS_URL': 'redis://h'}):\n"
+        "    make_tiers(Settings.from_env(environ), MemoryLedger(SystemClock()), SystemClock())\n"
+        "    print('redis' in sys.modules)\n"
+    )
+    said = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True)
+    assert said.stdout.split() == ["False", "False", "True"]
