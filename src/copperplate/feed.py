@@ -44,10 +44,6 @@ class Cursor:
         """Whether this transaction had ended, so that its changes were seen."""
         return transaction < self.xmin or (transaction < self.xmax and transaction not in self.running)
 
-    def covers(self, other: Cursor) -> bool:
-        """Whether this includes every transaction that `other` includes."""
-        return self.xmax >= other.xmax and not any(map(other.includes, self.running))
-
     def __str__(self) -> str:
         return f"{self.xmin}:{self.xmax}:{','.join(map(str, sorted(self.running)))}"
 

@@ -147,8 +147,7 @@ class FeedContract:
         assert transactions == sorted(set(transactions))
         assert not any(map(before.includes, transactions))
         assert all(map(page.cursor.includes, transactions))
-        assert page.cursor.covers(before)
-        assert not before.covers(page.cursor)
+        assert Cursor.parse(str(page.cursor)) == page.cursor
 
     async def test_one_tier_is_named_alone(self, harness: LedgerHarness) -> None:
         ledger = harness.ledger
