@@ -96,7 +96,7 @@ class Tiers:
     ) -> LookupResult | None:
         """What a tier has of the rendition requested, as a hit, or as stale where the ledger does not answer.
 
-        Found in Redis it has no bytes. Entries that are not usable, of older encoders, are passed over.
+        Found in Redis it has no bytes. What is not usable, of older encoders, is passed over, and never enters memory.
         """
         if self.is_off or not KINDS[request.kind].is_public:
             return None
@@ -106,7 +106,7 @@ class Tiers:
         if self._memory is not None:
             # One that is too old by its age is taken only where nothing newer can be had.
             item = self._memory.find(request.rendition_key, None if trust is Trust.STALE else self._clock.monotonic())
-            if item is not None and is_usable(item.copy.entry):
+            if item is not None:
                 return self._found(item.copy, trust, Tier.MEMORY)
         return await self._find_shared(request.rendition_key, request.generation_key, is_usable)
 
