@@ -174,13 +174,15 @@ class TestLeftToOthers:
     ) -> None:
         await keep(client)
         path, _, query = SUNSET.partition("?")
-        sent: list[Any] = []
+        app, sent = create_app(services=services), []
 
         async def send(message: Any) -> None:
             sent.append(message)
 
         scope = {"type": "http", "method": "GET", "path": path, "query_string": query.encode(), "http_version": "1.1"}
-        await create_app(services=services)({**scope, "headers": [(b"host", b"t")] * hosts}, None, send)  # type: ignore[arg-type]
+        for count in (1, hosts):
+            sent.clear()
+            await app({**scope, "headers": [(b"host", b"t")] * count}, None, send)  # type: ignore[arg-type]
         assert sent[0]["status"] == 400
 
     @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE"])
@@ -201,6 +203,60 @@ class TestLeftToOthers:
         assert (webp.headers["content-type"], jpg.headers["content-type"]) == ("image/webp", "image/jpeg")
         assert webp.headers["vary"] == jpg.headers["vary"] == "Accept"
         assert "vary" not in (await keep(client)).headers
+
+
+class TestParts:
+    @pytest.mark.parametrize("is_kept", [False, True])
+    async def test_a_part_is_answered_at_both_addresses(self, client: httpx.AsyncClient, *, is_kept: bool) -> None:
+        picture = await keep(client)
+        url = f"/api/images/{picture.headers['x-copperplate-key']}" if is_kept else SUNSET
+        size, etag = len(picture.content), picture.headers["etag"]
+        for asked, start, stop in (("bytes=2-5", 2, 6), ("bytes=-3", size - 3, size), ("bytes=7-", 7, size)):
+            part = await client.get(url, headers={"Range": asked, "If-Range": etag})
+            assert (part.status_code, part.content) == (206, picture.content[start:stop])
+            assert part.headers["content-range"] == f"bytes {start}-{stop - 1}/{size}"
+            assert part.headers["content-length"] == str(stop - start)
+            alike = ("etag", "cache-control", "content-type", "accept-ranges", "x-copperplate-key")
+            assert [part.headers[name] for name in alike] == [picture.headers[name] for name in alike]
+
+    async def test_a_part_that_is_not_there_is_416_and_nobody_keeps_that(self, client: httpx.AsyncClient) -> None:
+        picture = await keep(client)
+        answer = await client.get(SUNSET, headers={"Range": "bytes=9999999-"})
+        assert (answer.status_code, answer.json()["code"]) == (416, "unsatisfiable_range")
+        assert answer.headers["content-range"] == f"bytes */{len(picture.content)}"
+        assert answer.headers["cache-control"] == "no-store"
+
+    @pytest.mark.parametrize(
+        "headers",
+        [
+            {"Range": "bytes=0-1,4-5"},
+            {"Range": "pages=1"},
+            {"Range": "bytes=0-1", "If-Range": '"another"'},
+            {"Range": "bytes=9999999-", "If-Range": '"another"'},
+            {"Range": "bytes=0-1", "If-Range": "Mon, 30 Nov 2026 20:00:00 GMT"},
+        ],
+    )
+    async def test_what_is_no_part_of_this_picture_is_the_whole(
+        self, client: httpx.AsyncClient, headers: dict[str, str]
+    ) -> None:
+        picture = await keep(client)
+        answer = await client.get(SUNSET, headers=headers)
+        assert (answer.status_code, answer.content) == (200, picture.content)
+
+    async def test_who_holds_the_picture_is_told_so_though_a_part_is_asked_for(self, client: httpx.AsyncClient) -> None:
+        etag = (await keep(client)).headers["etag"]
+        held = await client.get(SUNSET, headers={"Range": "bytes=0-1", "If-None-Match": etag})
+        assert (held.status_code, held.content) == (304, b"")
+
+    async def test_a_new_picture_is_made_whole_and_counted_as_made(
+        self, client: httpx.AsyncClient, services: MemoryServices
+    ) -> None:
+        part = await client.get(SUNSET, headers={"Range": "bytes=0-1"})
+        assert (part.status_code, len(part.content), part.headers["x-cache"]) == (206, 2, "MISS")
+        none = await client.get("/64x64.jpg?text=b", headers={"Range": "bytes=9999999-"})
+        assert none.status_code == 416
+        sums = services.request_meter._sums.values()
+        assert sorted((row.outcome.value, row.count) for row in sums) == [("generated", 1), ("generated", 1)]
 
 
 class TestLifetimes:

@@ -94,6 +94,25 @@ async def test_whoever_has_the_address_loads_the_object_for_ten_minutes(
     assert over.headers["cache-control"] == "no-store"
 
 
+async def test_a_part_of_an_object_is_answered(services: MemoryServices, client: httpx.AsyncClient) -> None:
+    url, _ = await private_address(scope(), services, entry_at(PATH))
+    part = await client.get(url, headers={"Range": "bytes=1-3"})
+    assert (part.status_code, part.content) == (206, BODY[1:4])
+    assert part.headers["content-range"] == f"bytes 1-3/{len(BODY)}"
+    assert part.headers["cache-control"].startswith("private, max-age=")
+    # An object has no entity tag here, so nothing says that it is still the same.
+    for headers in ({"Range": "bytes=1-3", "If-Range": '"a"'}, {"Range": "bytes=0-0,2-2"}):
+        whole = await client.get(url, headers=headers)
+        assert (whole.status_code, whole.content) == (200, BODY)
+        assert whole.headers["accept-ranges"] == "bytes"
+    none = await client.get(url, headers={"Range": f"bytes={len(BODY)}-"})
+    assert (none.status_code, none.headers["content-range"]) == (416, f"bytes */{len(BODY)}")
+    assert none.headers["cache-control"] == "no-store"
+    assert (await client.head(url, headers={"Range": "bytes=1-3"})).status_code == 200
+    refused = await client.get(url.replace("token=", "token=x"), headers={"Range": "bytes=1-3"})
+    assert refused.status_code == 403
+
+
 async def test_a_head_is_answered_alike(services: MemoryServices, client: httpx.AsyncClient) -> None:
     url, _ = await private_address(scope(), services, entry_at(PATH))
     assert (await client.head(url)).headers["content-length"] == str(len(BODY))

@@ -57,7 +57,7 @@ class PictureUrls:
         if len(path) > REMEMBERED_PATH_CHARS or len(plain) > REMEMBERED_QUERY_BYTES:
             return self._parse(path, plain)
         requested = self._recall(path, plain)
-        if requested is not None and not requested.is_placeholder and plain == query:
+        if requested is not None and not requested.is_placeholder:
             self._remember((path, plain), requested)
         return requested
 
