@@ -6,6 +6,7 @@ entity tags its caller holds is left to it.
 
 from __future__ import annotations
 
+import logging
 import math
 from typing import TYPE_CHECKING, Any, Final
 
@@ -13,7 +14,7 @@ from copperplate.feed import Tier
 from copperplate.generation.lookup import LookupResult
 from copperplate.http import headers
 from copperplate.http.picture_answers import freshness_of
-from copperplate.http.request_log import is_logged, log_request
+from copperplate.http.request_log import log_request, requests_log
 from copperplate.http.vercel import MAX_RESPONSE_BYTES
 from copperplate.model import Outcome
 
@@ -100,7 +101,7 @@ class HotPictures:
             services.request_meter.count(
                 request, edge.outcome, size_bytes=answer.size_bytes, seconds=seconds, tier=Tier.MEMORY
             )
-        if is_logged():
+        if requests_log.isEnabledFor(logging.INFO):
             _log(services, request, answer, method, seconds)
         start = answer.start
         if requested.ignored:
@@ -131,7 +132,7 @@ def _held(scope: Scope) -> bytes | None:
 def _find_edge(services: Services, request: PictureRequest, now: float) -> Edge | None:
     """The answers with the copy in memory; None where there is none that may be sent as it is."""
     tiers, key, outcome = services.tiers, request.rendition_key, Outcome.HIT
-    if (item := tiers.find_hot(key)) is None:
+    if (item := tiers.find_hot(key, now)) is None:
         outcome = Outcome.STALE
         if (item := tiers.find_hot_stale(key)) is None:
             return None

@@ -114,7 +114,8 @@ class RequestMeter:
         total.count += 1
         total.size_bytes += size_bytes
         total.latency[bisect.bisect_left(LATENCY_BOUNDS_MS, seconds * 1000)] += 1
-        self._wake(FLUSH_SECONDS)
+        if self._timer is None:
+            self._wake(FLUSH_SECONDS)
 
     async def flush(self) -> None:
         """Send the counts so far to the ledger, after a flush that is under way."""

@@ -63,11 +63,14 @@ class Tiers:
         if not self.is_off:
             self.coherence.note_traffic()
 
-    def find_hot(self, key: str) -> MemoryItem | None:
-        """The copy in memory of that rendition, where it may be answered as it is: the shortest way there is."""
+    def find_hot(self, key: str, now: float | None = None) -> MemoryItem | None:
+        """The copy in memory of that rendition, where it may be answered as it is: the shortest way there is.
+
+        `now` is by the monotonic clock, if that was asked for this request.
+        """
         if self._memory is None:
             return None
-        now = self._clock.monotonic()
+        now = self._clock.monotonic() if now is None else now
         if not self.coherence.is_fresh_at(now) or (item := self._memory.find(key, now)) is None:
             return None
         self.coherence.note_traffic()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import math
 import os
@@ -126,7 +127,10 @@ def create_worker_app() -> ASGIApp:
     parent = int(os.environ.get(PARENT_VARIABLE, "0"))
     if parent:
         threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
-    return create_app().front
+    app = create_app()
+    # What is loaded by now stays: collections pass it over.
+    gc.freeze()
+    return app.front
 
 
 def _end_with(parent: int) -> None:
