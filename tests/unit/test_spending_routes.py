@@ -163,6 +163,7 @@ SPENDS: Final = {("GET", PICTURE), ("POST", GENERATE), ("POST", MEMOJI), *PROCES
 # What answers before routing, and what of it can spend. A new one needs a row here, and its addresses one in TABLE.
 FRONT: Final = {
     "Invocation": (),
+    "HotPictures": (PICTURE,),
     "Streams": (GENERATION_EVENTS, BATCH_EVENTS),
     "Pictures": (PICTURE, KEPT),
     "Configured": (),
@@ -184,11 +185,13 @@ def routes_in(routes: Iterable[Any], prefix: str = "") -> set[str]:
 
 
 def _front(app: Application) -> Iterator[str]:
-    """The classes before routing, from outside in."""
-    step: Any = app.front
-    while hasattr(step, "_app"):
-        yield type(step).__name__
-        step = step._app
+    """The classes before routing, from outside in; then those that calls on Vercel pass."""
+    ways: list[Any] = [app.front, getattr(app.front, "_invocation", None)]
+    for way in ways:
+        step = way
+        while hasattr(step, "_app"):
+            yield type(step).__name__
+            step = step._app
 
 
 def undeclared(app: Application) -> str:
