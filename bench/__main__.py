@@ -44,6 +44,7 @@ MEASUREMENTS = (
     "crashes",
     "batches",
     "restarts",
+    "purges",
     "work",
     "slow_machine",
     "half_sent",

@@ -160,6 +160,11 @@ class Deadly:
             )
 
     @property
+    def pid(self) -> int:
+        """Of its first process, and of the group of all of them."""
+        return self._process.pid
+
+    @property
     def log(self) -> str:
         """What it said so far."""
         return self._log.read_text()
