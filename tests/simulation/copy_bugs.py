@@ -74,7 +74,7 @@ def _open_for_ever(self: Tiers, feed: Any, clock: Any, **named: Any) -> None:
 
 async def _find_with_own_fill(self: Renditions, *args: Any) -> Any:
     fill = self._tiers.begin_fill()
-    return replace(await _find(self, *args), fill=fill)
+    return replace(await _find(self, *args), fill=fill, is_shared=False)
 
 
 async def _read_and_begin_fill(self: Renditions, request: Any, found: Any, at_most_bytes: Any) -> Any:

@@ -284,6 +284,54 @@ async def test_copy_on_disk_is_judged_after_it_was_found(machine: Machine) -> No
     assert (await serving.read(JPG, GENERATE)).outcome is Outcome.GENERATED
 
 
+async def test_who_joins_a_flight_keeps_nothing_that_was_declared_wrong_since_it_began(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await machine.serving.read(JPG, GENERATE)
+    serving, tiers = await machine.begin_process()
+    looked, go_on, acquire = asyncio.Event(), asyncio.Event(), machine.ledger.acquire
+
+    async def answered_late(*arguments: Any, **named: Any) -> Any:
+        result = await acquire(*arguments, **named)
+        looked.set()
+        await go_on.wait()
+        return result
+
+    monkeypatch.setattr(machine.ledger, "acquire", answered_late)
+    first = asyncio.create_task(serving.read(JPG, GENERATE))
+    await asyncio.wait_for(looked.wait(), 10)
+    await machine.ledger.purge(Condition(key=KEY), 10, is_dry_run=False)
+    await tiers.refresh()
+    second = asyncio.create_task(serving.read(JPG, GENERATE))
+    await asyncio.sleep(0)
+    go_on.set()
+    old, joined = await first, await second
+    assert old.entry == joined.entry
+    assert tiers.find_hot(JPG.rendition_key) is None
+    assert await tiers.find(JPG) is None
+
+
+async def test_entry_in_redis_is_judged_again_once_its_bytes_are_there(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, _ = await machine.begin_process(machine.redis)
+    made = await first.read(JPG, GENERATE)
+    await asyncio.sleep(0)
+    serving, tiers = await machine.begin_process(machine.redis)
+    get = machine.store.get
+
+    async def slow(path: str) -> bytes:
+        body = await get(path)
+        monkeypatch.undo()
+        await machine.ledger.purge(Condition(key=KEY), 10, is_dry_run=False)
+        await tiers.refresh()
+        return body
+
+    monkeypatch.setattr(machine.store, "get", slow)
+    found = await serving.read(JPG, GENERATE)
+    assert (found.entry.path != made.entry.path, found.outcome) == (True, Outcome.GENERATED)
+
+
 async def test_copies_of_one_tier_can_be_declared_wrong(machine: Machine) -> None:
     serving, tiers = await machine.begin_process(machine.disk)
     await serving.read(JPG, GENERATE)
