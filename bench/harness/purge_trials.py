@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final
 import psycopg
 
 from copperplate.adapters.ledger.postgres import PostgresLedger
+from copperplate.feed import Tier
 from copperplate.model import Condition
 
 if TYPE_CHECKING:
@@ -26,6 +27,8 @@ PICTURES: Final = 16
 # A picture is purged once so many processes have answered it: one of them may stand still.
 KNOWN_BY: Final = 3
 BEAT_SECONDS: Final = 0.02
+# Until every process has read that its copies are wrong, and has made new ones.
+REFILL_SECONDS: Final = 4.0
 # Longer than copies are trusted after a read.
 FROZEN_SECONDS: Final = 3.5
 _KEPT: Final = """
@@ -192,7 +195,10 @@ class Purger:
         return True
 
     def delete_in_reverse(self, *, pause: float) -> None:
-        """Delete every picture, each in a transaction of its own; those that began first commit last."""
+        """Delete every picture, each in a transaction of its own; those that began first commit last.
+
+        Between, every copy is made anew: of entries that the deletions do not concern yet.
+        """
         self.wait_until_kept()
         began = []
         for number in range(PICTURES):
@@ -200,6 +206,8 @@ class Purger:
             kept = connection.execute(_KEPT, (text_of(number),)).fetchall()
             connection.execute("delete from public.generation_status where prompt = %s", (text_of(number),))
             began.append((connection, frozenset(digest for _, digest in kept)))
+        self._runner.run(self._ledger.invalidate((Tier.MEMORY, Tier.DISK, Tier.REDIS), None))
+        time.sleep(REFILL_SECONDS)
         for connection, digests in reversed(began):
             time.sleep(pause)
             sent_at = time.monotonic()

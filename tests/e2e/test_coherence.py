@@ -102,7 +102,7 @@ def test_no_late_commit_is_lost_whatever_their_order(place: Place) -> None:
     with trial.traffic():
         purger.wait_until_kept()
         time.sleep(1)
-        purger.delete_in_reverse(pause=0.5)
+        purger.delete_in_reverse(pause=0.2)
         time.sleep(PROMISED_SECONDS + 1)
     purger.close()
     assert len(trial.purges) == PICTURES
