@@ -55,8 +55,8 @@ COMMON_BUGS = (
 RARE_BUDGET_BUGS = {"a failure keeps what was reserved", "a leader that only collects reserves again"}
 
 
-# They take two calls at the right moment; test_tiers_fills.py and test_coherence.py script that.
-RARE_COPY_BUGS = {"who joins a flight fills with its own cursor", "an older page is applied after a newer one"}
+# It takes two calls at the right moment; test_coherence.py scripts that.
+RARE_COPY_BUGS = {"an older page is applied after a newer one"}
 
 
 def told(report: Report) -> str:
