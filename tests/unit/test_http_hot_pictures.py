@@ -9,11 +9,15 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 import pytest
+from starlette.middleware.cors import CORSMiddleware
+from starlette.middleware.gzip import GZipMiddleware
 
+from copperplate.adapters.memory.clock import FakeClock
 from copperplate.errors import LedgerUnavailable, ProviderFailed
 from copperplate.failure_classes import FailureClass
 from copperplate.feed import Tier
 from copperplate.http.app import create_app
+from copperplate.http.hot_pictures import HotPictures
 from copperplate.http.picture_urls import REMEMBERED
 from copperplate.model import Outcome
 from tests.support.memory_services import MemoryServices, client, memory_services
@@ -21,11 +25,12 @@ from tests.support.memory_services import MemoryServices, client, memory_service
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
+    from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
 __all__ = ["client"]
 
 SUNSET = "/256x256.jpg?text=A%20beautiful%20sunset&seed=7"
-# What a hit says of itself and not of the picture.
-OWN = ("cache-status", "x-copperplate-ignored")
+MARKED = SUNSET + "&utm_source=a"
 MEMORY = re.compile(r"Copperplate; hit; ttl=35\d\d; detail=memory")
 STORAGE = "Copperplate; hit; ttl=3600; detail=storage"
 
@@ -64,28 +69,109 @@ async def keep(client: httpx.AsyncClient, url: str = SUNSET) -> httpx.Response:
     return answer
 
 
-def told(answer: httpx.Response) -> tuple[int, dict[str, str], bytes]:
-    """What must be alike, however it was found."""
-    kept = {name: value for name, value in answer.headers.items() if name not in OWN}
-    return answer.status_code, kept, answer.content
+Told = tuple[int, list[tuple[bytes, bytes]], bytes]
+
+
+class Process:
+    """The memory, the ledger and the pictures of one process by a clock that stands still; its ledger may go away."""
+
+    def __init__(self) -> None:
+        self.clock = FakeClock()
+        self.services = memory_services(clock=self.clock)
+        self.app = create_app(services=self.services)
+
+    async def ask(self, app: ASGIApp, url: str, *, method: str = "GET", **headers: str) -> Told:
+        """The answer of this application, with its headers as they were sent."""
+        async with browser(app) as client:
+            answer = await client.request(method, url, headers=headers)
+        return answer.status_code, answer.headers.raw, answer.content
+
+    async def hit(self, url: str, *, method: str = "GET", **headers: str) -> Told:
+        """The answer from memory, before anything else looks at the request: see that it is."""
+        return await self.ask(HotPictures(_nobody, self.app.state.wiring), url, method=method, **headers)
+
+    async def lose_the_ledger(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """From now on hits are stale."""
+        for name in ("read_feed", "peek", "acquire"):
+            monkeypatch.setattr(self.services.ledger, name, _away)
+        for _ in range(10):
+            await self.clock.advance(0.5)
+
+
+async def _nobody(*_: Any) -> None:
+    raise AssertionError("it was not in memory")
+
+
+async def _away(*_: Any, **__: Any) -> Any:
+    raise LedgerUnavailable("away")
+
+
+def _stamped(app: ASGIApp) -> ASGIApp:
+    async def call(scope: Scope, receive: Receive, send: Send) -> None:
+        async def stamp(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                message["headers"].append((b"x-stamp", b"1"))
+            await send(message)
+
+        await app(scope, receive, stamp)
+
+    return call
+
+
+def browser(app: Any) -> httpx.AsyncClient:
+    return httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://pictures.test")
+
+
+@pytest.fixture
+async def process() -> AsyncIterator[Process]:
+    process = Process()
+    for url in (SUNSET, MARKED):
+        for _ in range(3):
+            await process.ask(process.app, url)
+    # Within a second answers are those that were made for the first of it.
+    await process.clock.advance(0.5)
+    yield process
+    await process.services.tiers.close()
+    await process.services.request_meter.close()
 
 
 class TestAsAnyOther:
+    @pytest.mark.parametrize("is_stale", [False, True], ids=["fresh", "stale"])
+    @pytest.mark.parametrize("url", [SUNSET, MARKED], ids=["plain", "ignored"])
     @pytest.mark.parametrize("method", ["GET", "HEAD"])
     @pytest.mark.parametrize("held", ["", "this", "*", "another", "weak"])
-    async def test_the_answer_is_that_of_a_picture_found_by_another_way(
-        self, client: httpx.AsyncClient, method: str, held: str
+    async def test_the_answer_is_to_a_byte_that_of_a_picture_found_by_another_way(
+        self, process: Process, monkeypatch: pytest.MonkeyPatch, *, is_stale: bool, url: str, method: str, held: str
     ) -> None:
-        etag = (await keep(client)).headers["etag"]
+        etag = dict((await process.hit(url))[1])[b"etag"].decode()
+        if is_stale:
+            await process.lose_the_ledger(monkeypatch)
         tags = {"this": etag, "*": "*", "another": '"0"', "weak": f'"x", W/{etag}'}
-        headers = {"If-None-Match": tags[held]} if held else {}
-        hot = await client.request(method, SUNSET, headers=headers)
+        asked = {"If-None-Match": tags[held]} if held else {}
+        hot = await process.hit(url, method=method, **asked)
         # A bearer that is nobody's changes nothing but the way.
-        slow = await client.request(method, SUNSET, headers={**headers, "Authorization": "Bearer nobody"})
-        assert told(hot) == told(slow)
-        assert hot.status_code == (304 if held in ("this", "*", "weak") else 200)
-        assert MEMORY.fullmatch(slow.headers["cache-status"])
-        assert bool(hot.content) is (method == "GET" and hot.status_code == 200)
+        assert await process.ask(process.app, url, method=method, Authorization="Bearer nobody", **asked) == hot
+        status, raw, body = hot
+        assert status == (304 if held in ("this", "*", "weak") else 200)
+        assert bool(body) is (method == "GET" and status == 200)
+        said = b"Copperplate; hit; ttl=%s; detail=memory" % (b"-3" if is_stale else b"3599")
+        assert [value for name, value in raw if name == b"cache-status"] == [said]
+        assert [value for name, value in raw if name == b"x-copperplate-ignored"] == [b"utm_source"] * (url == MARKED)
+
+    @pytest.mark.parametrize("method", ["GET", "HEAD", "OPTIONS"])
+    @pytest.mark.parametrize("url", [SUNSET, MARKED], ids=["plain", "ignored"])
+    async def test_middleware_that_writes_to_an_answer_writes_to_no_other(
+        self, process: Process, url: str, method: str
+    ) -> None:
+        before = await process.ask(process.app, url, method=method)
+        # These write to the messages as they come, and to the list of headers.
+        cors = CORSMiddleware(_stamped(process.app), allow_origins=["https://a.test"], allow_credentials=True)
+        around = GZipMiddleware(cors, minimum_size=1)
+        asked = {"Origin": "https://a.test", "Accept-Encoding": "gzip"}
+        answers = [await process.ask(around, url, method=method, **asked) for _ in range(3)]
+        assert [each[1] for each in answers[1:]] == [answers[0][1]] * 2
+        assert (b"access-control-allow-credentials", b"true") in answers[0][1]
+        assert await process.ask(process.app, url, method=method) == before
 
     async def test_neither_ledger_nor_store_is_asked(self, client: httpx.AsyncClient, services: MemoryServices) -> None:
         etag = (await keep(client)).headers["etag"]
@@ -94,13 +180,6 @@ class TestAsAnyOther:
             for method in ("GET", "HEAD"):
                 assert (await client.request(method, SUNSET, headers=headers)).status_code in (200, 206, 304)
         assert calls == []
-
-    async def test_parameters_that_make_no_difference_are_named(self, client: httpx.AsyncClient) -> None:
-        await keep(client)
-        marked = SUNSET + "&utm_source=a"
-        answers = [await client.get(marked) for _ in range(2)]
-        assert {answer.headers["x-copperplate-ignored"] for answer in answers} == {"utm_source"}
-        assert "x-copperplate-ignored" not in (await client.get(SUNSET)).headers
 
     async def test_every_use_is_counted_with_its_tier(
         self, client: httpx.AsyncClient, services: MemoryServices, monkeypatch: pytest.MonkeyPatch

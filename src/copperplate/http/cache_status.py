@@ -10,7 +10,7 @@ from copperplate.feed import Tier
 from copperplate.model import Outcome
 
 if TYPE_CHECKING:
-    RawHeaders = list[tuple[bytes, bytes]]
+    from copperplate.http.headers import RawHeaders
 
 NAME: Final = b"cache-status"
 # Why the request went on to the provider, and whether it shared that way with others.

@@ -41,6 +41,14 @@ _OF_AN_ADDRESS: Final = b"public, max-age=300"
 ADDRESS_SECONDS: Final = 300
 # For how long caches may keep a picture that the ledger or the store has just answered: as `_FOR_BROWSERS` says.
 PICTURE_SECONDS: Final = 3600
+PREFLIGHT: Final[RawHeaders] = [
+    (b"allow", b"GET, HEAD, OPTIONS"),
+    (b"access-control-allow-origin", b"*"),
+    (b"access-control-allow-methods", b"GET, HEAD, OPTIONS"),
+    # The asterisk does not stand for Authorization (Fetch standard, "CORS non-wildcard request-header name").
+    (b"access-control-allow-headers", b"authorization, prefer, *"),
+    (b"access-control-max-age", b"86400"),
+]
 
 
 class Freshness(NamedTuple):
@@ -52,16 +60,6 @@ class Freshness(NamedTuple):
     ttl_seconds: int
     cdn_seconds: int
     cdn_stale_seconds: int
-
-
-PREFLIGHT: Final[RawHeaders] = [
-    (b"allow", b"GET, HEAD, OPTIONS"),
-    (b"access-control-allow-origin", b"*"),
-    (b"access-control-allow-methods", b"GET, HEAD, OPTIONS"),
-    # The asterisk does not stand for Authorization (Fetch standard, "CORS non-wildcard request-header name").
-    (b"access-control-allow-headers", b"authorization, prefer, *"),
-    (b"access-control-max-age", b"86400"),
-]
 
 
 def validators(found: LookupResult, freshness: Freshness) -> RawHeaders:
@@ -173,12 +171,12 @@ def etag_of(entry: Entry) -> bytes:
     return b'"%b"' % entry.digest.encode()
 
 
-def is_held(held: bytes, entry: Entry, outcome: Outcome) -> bool:
-    """Whether the caller holds this very picture: weak comparison (RFC 9110, 13.1.2).
+def is_held(held: bytes, etag: bytes, outcome: Outcome) -> bool:
+    """Whether the caller holds the very picture of this strong entity tag: weak comparison (RFC 9110, 13.1.2).
 
     `*` stands for any picture that was there before this request, so never for one just made.
     """
     if held.strip() == b"*":
         return outcome in (Outcome.HIT, Outcome.STALE)
     # A quoted digest cannot be part of another tag: tags hold no quotes.
-    return etag_of(entry) in held
+    return etag in held

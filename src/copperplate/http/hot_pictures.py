@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import logging
 import math
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from copperplate.feed import Tier
 from copperplate.generation.lookup import LookupResult
 from copperplate.http import headers
-from copperplate.http.picture_answers import freshness_of
+from copperplate.http.picture_answers import Answer, freshness_of
 from copperplate.http.request_log import log_request, requests_log
 from copperplate.http.vercel import MAX_RESPONSE_BYTES
 from copperplate.model import Outcome
@@ -21,7 +21,6 @@ from copperplate.model import Outcome
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send
 
-    from copperplate.http.headers import RawHeaders
     from copperplate.http.wiring import Wiring
     from copperplate.model import PictureFormat, PictureRequest
     from copperplate.services import Services
@@ -33,32 +32,19 @@ _HELD: Final = b"if-none-match"
 _DECIDING: Final = frozenset({_HOST, _HELD, b"authorization", b"x-api-key", b"prefer", b"range"})
 
 
-class Messages:
-    """One answer of ASGI, sent as it is to whoever asks; and what is counted and logged of it."""
-
-    __slots__ = ("body", "outcome", "size_bytes", "start", "status")
-
-    def __init__(self, status: int, raw: RawHeaders, body: bytes, outcome: Outcome | None) -> None:
-        self.status = status
-        self.outcome = outcome
-        self.size_bytes = len(body)
-        self.start: dict[str, Any] = {"type": "http.response.start", "status": status, "headers": raw}
-        self.body: dict[str, Any] = {"type": "http.response.body", "body": body}
-
-
-class Edge:
-    """The answers with one copy in memory, as they are `until` a time, when its `ttl` is another."""
+class Answers:
+    """What one copy in memory is answered with, `until` a time by the monotonic clock, when its `ttl` is another."""
 
     __slots__ = ("bare", "etag", "outcome", "unchanged", "until", "whole")
 
     def __init__(self, found: LookupResult, freshness: headers.Freshness, media: PictureFormat, until: float) -> None:
-        raw, outcome = headers.of_picture(found, freshness, media), found.outcome
+        raw, outcome, tier = headers.of_picture(found, freshness, media), found.outcome, found.tier
         self.outcome = outcome
         self.until = until
         self.etag = headers.etag_of(found.entry)
-        self.whole = Messages(200, raw, found.body or b"", outcome)
-        self.bare = Messages(200, raw, b"", None)
-        self.unchanged = Messages(304, headers.validators(found, freshness), b"", outcome)
+        self.whole = Answer(200, raw, found.body or b"", outcome, tier)
+        self.bare = Answer(200, raw, b"", None, tier)
+        self.unchanged = Answer(304, headers.validators(found, freshness), b"", outcome, tier)
 
 
 class HotPictures:
@@ -88,27 +74,26 @@ class HotPictures:
             return
         monotonic, request = services.clock.monotonic, requested.picture_request
         started = monotonic()
-        if (edge := _find_edge(services, request, started)) is None:
+        if (answers := _find_answers(services, request, started)) is None:
             await self._app(scope, receive, send)
             return
         method = scope["method"]
-        if held and (edge.etag in held or held.strip() == b"*"):
-            answer = edge.unchanged
+        if held and headers.is_held(held, answers.etag, answers.outcome):
+            answer = answers.unchanged
         else:
-            answer = edge.whole if method == "GET" else edge.bare
+            answer = answers.whole if method == "GET" else answers.bare
         seconds = monotonic() - started
         if method == "GET":
             services.request_meter.count(
-                request, edge.outcome, size_bytes=answer.size_bytes, seconds=seconds, tier=Tier.MEMORY
+                request, answers.outcome, size_bytes=len(answer.body), seconds=seconds, tier=Tier.MEMORY
             )
         if requests_log.isEnabledFor(logging.INFO):
             _log(services, request, answer, method, seconds)
-        start = answer.start
-        if requested.ignored:
-            start = {**start, "headers": [*start["headers"], *requested.ignored]}
+        # Both messages are new each time: middleware around the application may write to what it is sent.
+        sent = [*answer.headers, *requested.ignored]
         try:
-            await send(start)
-            await send(answer.body)
+            await send({"type": "http.response.start", "status": answer.status, "headers": sent})
+            await send({"type": "http.response.body", "body": answer.body})
         except OSError:  # some servers raise it when the caller has disconnected
             return
 
@@ -117,39 +102,41 @@ def _held(scope: Scope) -> bytes | None:
     """The entity tags that the caller holds; None where more than these decide: see `_DECIDING`."""
     if scope["method"] not in _METHODS:
         return None
-    hosts, held = 0, b""
-    for name, value in scope["headers"]:
+    hosts, has_tags = 0, False
+    for name, _ in scope["headers"]:
         if name in _DECIDING:
             if name == _HOST:
                 hosts += 1
             elif name == _HELD:
-                held = held + b", " + value if held else value
+                has_tags = True
             else:
                 return None
-    return held if hosts == 1 else None
+    if hosts != 1:
+        return None
+    return headers.if_none_match(scope["headers"]) if has_tags else b""
 
 
-def _find_edge(services: Services, request: PictureRequest, now: float) -> Edge | None:
+def _find_answers(services: Services, request: PictureRequest, now: float) -> Answers | None:
     """The answers with the copy in memory; None where there is none that may be sent as it is."""
     tiers, key, outcome = services.tiers, request.rendition_key, Outcome.HIT
     if (item := tiers.find_hot(key, now)) is None:
         outcome = Outcome.STALE
         if (item := tiers.find_hot_stale(key)) is None:
             return None
-    edge = item.edge
-    if isinstance(edge, Edge) and now < edge.until and edge.outcome is outcome:
-        return edge
+    answers: Answers | None = item.answers
+    if answers is not None and now < answers.until and answers.outcome is outcome:
+        return answers
     entry, body = item.copy.entry, item.copy.body
     if body is None or (services.settings.on_vercel and entry.size_bytes > MAX_RESPONSE_BYTES):
         return None
     found = LookupResult(entry=entry, outcome=outcome, body=body, tier=Tier.MEMORY)
     left = tiers.seconds_left(found) or 0.0
-    edge = Edge(found, freshness_of(services, found), request.rendition.format, now + left - math.floor(left))
-    item.edge = edge
-    return edge
+    answers = Answers(found, freshness_of(services, found), request.rendition.format, now + left - math.floor(left))
+    item.answers = answers
+    return answers
 
 
-def _log(services: Services, request: PictureRequest, answer: Messages, method: str, seconds: float) -> None:
+def _log(services: Services, request: PictureRequest, answer: Answer, method: str, seconds: float) -> None:
     log_request(
         method,
         answer.status,
@@ -157,7 +144,7 @@ def _log(services: Services, request: PictureRequest, answer: Messages, method: 
         tier=Tier.MEMORY,
         key=request.rendition_key,
         seconds=seconds,
-        size_bytes=answer.size_bytes,
+        size_bytes=len(answer.body),
         cost_micro_usd=0,
         saved_micro_usd=services.savings_of(request, answer.outcome),
     )

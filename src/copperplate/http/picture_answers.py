@@ -178,7 +178,7 @@ async def _find_answer(
     if looked_up is not None:
         entry, outcome, tier = looked_up.entry, looked_up.outcome, looked_up.tier
         freshness = freshness_of(services, looked_up)
-        if headers.is_held(held, entry, outcome):
+        if headers.is_held(held, headers.etag_of(entry), outcome):
             return Answer(304, headers.validators(looked_up, freshness), b"", outcome, tier)
         if is_head:
             return Answer(200, headers.of_picture(looked_up, freshness, picture_format), b"", None)
@@ -231,7 +231,7 @@ async def _placeholder_answer(services: Services, picture_request: PictureReques
     drawn = replace(entry, digest=sha256_hex(body), size_bytes=len(body))
     shown = LookupResult(entry=drawn, outcome=Outcome.HIT, body=body)
     freshness = freshness_of(services, shown)
-    if headers.is_held(headers.if_none_match(scope["headers"]), drawn, Outcome.HIT):
+    if headers.is_held(headers.if_none_match(scope["headers"]), headers.etag_of(drawn), Outcome.HIT):
         return Answer(304, headers.validators(shown, freshness), b"", None)
     sent = headers.of_picture(shown, freshness, picture_request.rendition.format)
     return _whole_or_part(Answer(200, sent, body, None), drawn, scope)
@@ -269,7 +269,9 @@ async def send_answer(
             saved_micro_usd=money.saved,
         )
     body = b"" if scope["method"] == "HEAD" else answer.body
+    # Middleware around the application may write to the list that it is sent, and some answers share one.
+    sent = [*answer.headers]
     # Some servers raise this when the caller has disconnected; the picture is stored all the same.
     with contextlib.suppress(OSError):
-        await send({"type": "http.response.start", "status": answer.status, "headers": answer.headers})
+        await send({"type": "http.response.start", "status": answer.status, "headers": sent})
         await send({"type": "http.response.body", "body": body})

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from copperplate.feed import Tier
 from copperplate.ports.tiers import TierFigures
@@ -21,16 +21,16 @@ SIGHTINGS: Final = 10
 
 
 class MemoryItem:
-    """A copy in memory. `edge` is for whoever sends it: headers that were made for it."""
+    """A copy in memory. `answers` is for whoever sends it, who alone reads and writes it."""
 
-    __slots__ = ("copy", "edge", "kept_at", "old_at", "used_at")
+    __slots__ = ("answers", "copy", "kept_at", "old_at", "used_at")
 
     def __init__(self, copy: Copy, kept_at: float, old_at: float, used_at: int) -> None:
         self.copy = copy
         self.kept_at = kept_at  # in seconds of the monotonic clock
         self.old_at = old_at
         self.used_at = used_at  # counted in uses of the tier
-        self.edge: object = None
+        self.answers: Any = None
 
 
 class MemoryTier:
@@ -44,7 +44,7 @@ class MemoryTier:
         self._clock = clock
         self._max_pictures = max_pictures
         self._max_bytes = max_bytes
-        self.max_age_seconds = max_age_seconds
+        self._max_age_seconds = max_age_seconds
         self._items: OrderedDict[str, MemoryItem] = OrderedDict()
         self._keys_of: dict[str, set[str]] = {}  # by generation
         # When keys that are not in it were asked for last.
@@ -85,7 +85,7 @@ class MemoryTier:
         for victim in victims:
             self._remove(victim)
         now = self._clock.monotonic()
-        self._items[key] = MemoryItem(copy, now, now + self.max_age_seconds, self._uses)
+        self._items[key] = MemoryItem(copy, now, now + self._max_age_seconds, self._uses)
         self._keys_of.setdefault(copy.entry.generation_key, set()).add(key)
         self._bytes += size
         return True
@@ -100,12 +100,6 @@ class MemoryTier:
         """Forget the copy of that rendition."""
         if key in self._items:
             self._remove(key)
-
-    def clear(self) -> None:
-        """Forget all of them."""
-        self._items.clear()
-        self._keys_of.clear()
-        self._bytes = 0
 
     def figures(self) -> TierFigures:
         """What is in it."""
