@@ -42,7 +42,7 @@ class Outcome(StrEnum):
     """How one request for a picture ended; spelled the same in SQL, logs and metrics."""
 
     HIT = "hit"
-    STALE = "stale"
+    STALE = "stale"  # a copy, while the ledger does not answer
     COALESCED = "coalesced"
     GENERATED = "generated"
     FAILED = "failed"

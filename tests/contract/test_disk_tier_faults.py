@@ -210,7 +210,7 @@ async def test_a_full_disk_is_said_once_and_everything_goes_on(
         await keep(tier, copy)
     found = [await find(tier, f"full {number}") for number in range(12)]
     assert [each for each in found if each is not None] == kept[: len(copies(tiny_disk))]
-    assert caplog.text.count("the disk cache is of no use") == 1
+    assert caplog.text.count("the disk is of no use for copies") == 1
     assert "No space left" in caplog.text
     assert 0 < len(copies(tiny_disk)) < 12, "what fitted is served, and nothing half-written is left"
 
@@ -315,5 +315,5 @@ async def test_bytes_are_never_in_the_log(tmp_path: Path, caplog: pytest.LogCapt
     await keep(tier, copy_of("altered"))
     copies(tmp_path)[0].write_bytes(BODY)
     assert await find(tier, "altered") is None
-    assert "a picture in the disk cache is dropped" in caplog.text
+    assert "a copy on disk is dropped" in caplog.text
     assert "a picturea picture" not in caplog.text

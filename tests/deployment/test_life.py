@@ -101,7 +101,7 @@ def test_an_instance_whose_temporary_folder_cannot_be_written_serves_all_the_sam
     with deploy(COPPERPLATE_DISK_CACHE_DIR="/proc") as function:
         first, second = function.call(FOX), function.call(FOX)
         assert (first.status, second.status, first.body) == (200, 200, second.body)
-        assert function.log.count("the disk cache is of no use") == 1
+        assert function.log.count("the disk is of no use for copies") == 1
 
 
 def test_what_was_served_is_counted_when_the_call_is_over(deploy: Start, owner_url: str) -> None:

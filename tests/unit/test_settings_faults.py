@@ -86,6 +86,8 @@ ABSURD = {
     "COPPERPLATE_MEMORY_MB": ("-1", "1.5", "all", "1000001"),
     "COPPERPLATE_MEMORY_SECONDS": ("0", "-1", "nan", "an hour"),
     "COPPERPLATE_STALE_SECONDS": ("-1", "nan", "inf", "an hour"),
+    "COPPERPLATE_CDN_SECONDS": ("-1", "nan", "86401", "1h"),
+    "COPPERPLATE_CDN_STALE_SECONDS": ("-1", "nan", "86401", "1m"),
     "COPPERPLATE_DISK_CACHE_MB": ("-1", "1.5", "1e3", "all", "1000001", "²"),
     "COPPERPLATE_PROCESS_CREDITS": ("upscale", "upscale=-1", "upscale=1.5", "crop=1", "None"),
     "COPPERPLATE_MAX_CONNECTIONS": ("0", "-1", "1.5", "many"),

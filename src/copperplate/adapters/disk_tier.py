@@ -168,7 +168,7 @@ class DiskTier:
         try:
             head, copy = read_copy(raw, key)
         except ValueError as error:
-            logger.warning("a picture in the disk cache is dropped: %s", error)
+            logger.warning("a copy on disk is dropped: %s", error)
             self._folder.remove([key])
             return None
         self._remember(copy, FileState.of(found), head)
@@ -207,7 +207,7 @@ class DiskTier:
                 return await asyncio.get_running_loop().run_in_executor(self._threads, work)
         except TimeoutError:
             self._paused_until = self._clock.monotonic() + PAUSE_SECONDS
-            logger.warning("the disk cache does not answer; pictures come from the store for a while")
+            logger.warning("the disk does not answer; pictures come from the store for a while")
         except OSError as error:
             self._complain(error)
         return None
@@ -215,4 +215,4 @@ class DiskTier:
     def _complain(self, error: OSError) -> None:
         if not self._has_complained:
             self._has_complained = True
-            logger.warning("the disk cache is of no use: %s; pictures come from the store instead", error)
+            logger.warning("the disk is of no use for copies: %s; pictures come from the store instead", error)

@@ -143,7 +143,7 @@ def _tiers(tiers: Iterable[TierSums]) -> dict[str, Any]:
     figures: dict[str, Any] = {}
     for each in tiers:
         if each.tier is not Tier.STORAGE:  # above, as what is kept
-            figures[f"{each.tier}_entries"] = each.entries
+            figures[f"{each.tier}_copies"] = each.entries
             figures[f"{each.tier}_bytes"] = each.bytes
             figures[f"{each.tier}_oldest_seconds"] = each.oldest_seconds
         figures[f"{each.tier}_hits_today"] = each.hits_today

@@ -63,8 +63,8 @@ BUDGET_GAUGES: Final = (
 )
 # Of each tier: the column of its sums.
 TIER_GAUGES: Final = (
-    ("copperplate_tier_entries", "Entries in a tier, of the processes that reported in the last 5 min.", "entries"),
-    ("copperplate_tier_bytes", "Bytes in a tier.", "bytes"),
+    ("copperplate_tier_entries", "Copies in a tier, of the processes that reported in the last 5 min.", "entries"),
+    ("copperplate_tier_bytes", "Bytes of the copies in a tier.", "bytes"),
     ("copperplate_tier_oldest_seconds", "Age of the oldest copy in a tier.", "oldest_seconds"),
 )
 # Users and addresses are many, and who they are is nobody's business here.
