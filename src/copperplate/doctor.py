@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
+from contextlib import aclosing, suppress
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final
@@ -23,7 +23,7 @@ from copperplate.services import require_provider
 from copperplate.settings import DOCS
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator, Mapping
+    from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
 
     from copperplate.adapters.ledger.sql_ledger import SqlLedger
     from copperplate.ports import Budgets, Clock, ObjectStore, Provider, Statistics
@@ -62,7 +62,7 @@ class Finding:
 
 async def examine(
     settings: Settings, clock: Clock, *, faults: Mapping[str, str] | None = None, generate: bool = False
-) -> AsyncIterator[Finding]:
+) -> AsyncGenerator[Finding, None]:
     """Look at everything in turn, and go on with what works where something does not.
 
     `faults` are what is wrong with settings, by variable; each of these counts as unset. With `generate` a picture is
@@ -75,9 +75,11 @@ async def examine(
     if faults.keys() & PLACES:
         yield Finding(what="database", level=Level.FAILED, detail=NOT_LOOKED_AT)
     else:
-        async for finding in _examine_backend(settings, clock, faults):
-            is_fine &= finding.level is not Level.FAILED
-            yield finding
+        # Closed in order where nobody reads on.
+        async with aclosing(_examine_backend(settings, clock, faults)) as findings:
+            async for finding in findings:
+                is_fine &= finding.level is not Level.FAILED
+                yield finding
     provider = _examine_provider(settings, clock)
     yield provider
     yield _examine_secret(settings)
@@ -89,7 +91,9 @@ async def examine(
         yield Finding(what="miss and hit", level=Level.FAILED, detail="not tried: mend the above first")
 
 
-async def _examine_backend(settings: Settings, clock: Clock, faults: Mapping[str, str]) -> AsyncIterator[Finding]:
+async def _examine_backend(
+    settings: Settings, clock: Clock, faults: Mapping[str, str]
+) -> AsyncGenerator[Finding, None]:
     try:
         async with open_backend(settings) as (ledger, stores):
             try:

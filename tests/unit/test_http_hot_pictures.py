@@ -305,6 +305,15 @@ class TestParts:
         assert answer.headers["content-range"] == f"bytes */{len(picture.content)}"
         assert answer.headers["cache-control"] == "no-store"
 
+    async def test_a_part_that_is_not_there_is_no_hit_and_saved_no_call(
+        self, client: httpx.AsyncClient, services: MemoryServices
+    ) -> None:
+        await keep(client)
+        before = (await client.get("/api/generation/stats")).json()["stats"]
+        for _ in range(3):
+            assert (await client.get(SUNSET, headers={"Range": "bytes=9999999-"})).status_code == 416
+        assert (await client.get("/api/generation/stats")).json()["stats"] == before
+
     @pytest.mark.parametrize(
         "headers",
         [

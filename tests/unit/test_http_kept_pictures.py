@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
+import logging
 from dataclasses import replace
 from io import BytesIO
 from typing import TYPE_CHECKING, Any, Final
@@ -10,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 import pytest
 from PIL import Image
 
+from copperplate.errors import LedgerUnavailable
 from copperplate.generation.lookup import LOOK_ONLY
 from copperplate.model import Condition, Outcome, ProviderResult
 from copperplate.recipes.kinds import IMAGE, KINDS
@@ -71,6 +74,24 @@ async def test_a_rendition_has_the_answer_of_its_url(client: httpx.AsyncClient, 
         assert (answer.status_code, answer.content) == (200, kept.answer.content)
         assert _headers(answer) == _headers(kept.answer)
         assert answer.headers["x-cache"] == "HIT"
+
+
+async def test_line_of_an_outage_says_how_long_the_caller_waited_and_that_it_failed(
+    client: httpx.AsyncClient, services: MemoryServices, kept: Kept, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def fail(name: str) -> Any:
+        await asyncio.sleep(0.05)
+        raise LedgerUnavailable(f"the database does not answer for {name[:4]}")
+
+    services.ledger.find_kept = fail  # type: ignore[method-assign]
+    caplog.set_level(logging.INFO, "copperplate.requests")
+    for name in ("0" * 64, "nothing"):
+        await client.get(f"/api/images/{name}")
+    lines = [record.getMessage() for record in caplog.records if record.name == "copperplate.requests"]
+    waited, unknown = (dict(part.split("=") for part in line.split()) for line in lines)
+    assert (waited["status"], waited["outcome"], waited["tier"]) == ("503", "failed", "none")
+    assert float(waited["ms"]) >= 50
+    assert (unknown["status"], unknown["outcome"]) == ("404", "-")
 
 
 async def test_a_generation_is_its_original(client: httpx.AsyncClient, services: MemoryServices, kept: Kept) -> None:

@@ -81,6 +81,10 @@ ABSURD = {
         *("redis://h?socket_timeout=30", "redis://h?health_check_interval=1", "redis://h?db=x", "redis://h?protocol=3"),
         *("redis://h?ssl_cert_reqs=none", "rediss://h?ssl_cert_reqs=perhaps"),
     ),
+    "COPPERPLATE_PROCESS_URLS": ("yes", "true", "on", "2", " 1", "None"),
+    "COPPERPLATE_REDIS_PROMPTS": ("yes", "True", "off", "01", "None"),
+    "VERCEL": ("true", "yes", "preview"),
+    "COPPERPLATE_LOG_LEVEL": ("None", "warn", "trace", "20", " info"),
     "COPPERPLATE_REDIS_SECONDS": ("-1", "nan", "86401", "2h"),
     "COPPERPLATE_MEMORY_PICTURES": ("-1", "1.5", "all", "1e3", "9999999999"),
     "COPPERPLATE_MEMORY_MB": ("-1", "1.5", "all", "1000001"),
@@ -111,13 +115,10 @@ ABSURD = {
 EXAMPLE = re.compile(r"^(\w+) must be .*(?:, such as (.+)|one of (\w+)(?:, \w+)*)\. See docs/settings\.md\.$")
 # Any text will do: what it names is refused where it is used.
 FREE_TEXT = {
-    "COPPERPLATE_PROCESS_URLS",
-    "COPPERPLATE_REDIS_PROMPTS",
     "COPPERPLATE_IMAGE_MODEL",
     "COPPERPLATE_MEMOJI_MODEL",
     "COPPERPLATE_DATA_DIR",
     "COPPERPLATE_DISK_CACHE_DIR",
-    "VERCEL",
     "VERCEL_URL",
     "VERCEL_BRANCH_URL",
     "VERCEL_PROJECT_PRODUCTION_URL",

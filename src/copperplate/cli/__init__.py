@@ -40,9 +40,20 @@ def _run_once() -> int:
                 signal.signal(signal.SIGINT, _interrupt)
             return run(None)
         finally:
+            _flush()
             signal.signal(signal.SIGINT, signal.SIG_IGN)
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED
+
+
+def _flush() -> None:
+    """Write what was printed. Where its reader has gone, nowhere: the interpreter would complain at its end."""
+    import os
+
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _interrupt(_number: int, _frame: object) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from contextlib import nullcontext
+from contextlib import aclosing, nullcontext
 from typing import TYPE_CHECKING, Any
 
 from copperplate.adapters.system_clock import SystemClock
@@ -31,10 +31,12 @@ def run_doctor(arguments: argparse.Namespace) -> int:
 
     async def run(settings: Settings) -> list[Finding]:
         found = []
-        async for finding in examine(settings, SystemClock(), faults=faults, generate=arguments.generate):
-            found.append(finding)
-            if not arguments.json:
-                print(f"{finding.level:<8} {finding.what:<16}  {finding.detail}", flush=True)
+        examined = examine(settings, SystemClock(), faults=faults, generate=arguments.generate)
+        async with aclosing(examined) as findings:
+            async for finding in findings:
+                found.append(finding)
+                if not arguments.json:
+                    print(f"{finding.level:<8} {finding.what:<16}  {finding.detail}", flush=True)
         return found
 
     # The local database is only started where the settings name no other.

@@ -93,7 +93,8 @@ def _reset(arguments: argparse.Namespace, settings: Settings, cluster: Cluster) 
 
 
 def _announce_dev(arguments: argparse.Namespace, settings: Settings, base: str, began: float) -> None:
-    say(f"{arguments.workers} server processes, ready after {time.monotonic() - began:.1f} s. Ctrl-C ends.")
+    processes = "1 server process" if arguments.workers == 1 else f"{arguments.workers} server processes"
+    say(f"{processes}, ready after {time.monotonic() - began:.1f} s. Ctrl-C ends.")
     say(f"  what is saved   {base}/api/generation/stats")
     # A second terminal has the same defaults, but not this environment.
     is_usual = settings.data_dir == Settings.from_env({}).data_dir.absolute()
@@ -113,10 +114,9 @@ def run_serve(arguments: argparse.Namespace) -> int:
         check(settings)  # here too: a worker can only answer 503
         os.environ["COPPERPLATE_DATA_DIR"] = str(settings.data_dir)
         listener = server.bind(arguments.host, settings.port if arguments.port is None else arguments.port)
-    bound = listener.getsockname()[1]
-    return _serve(
-        arguments, settings, listener, lambda: say(f"serving on port {bound} with {arguments.workers} processes")
-    )
+    processes = "1 process" if arguments.workers == 1 else f"{arguments.workers} processes"
+    announced = f"serving on port {listener.getsockname()[1]} with {processes}"
+    return _serve(arguments, settings, listener, lambda: say(announced))
 
 
 def _serve(

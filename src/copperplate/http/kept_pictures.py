@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from copperplate.errors import InvalidRequest, NotFound
 from copperplate.http.callers import caller_of
 from copperplate.http.credentials import without_key
 from copperplate.http.negotiation import negotiated_format, not_shared
 from copperplate.http.parameters import ignored_header
 from copperplate.http.picture_answers import error_answer, send_answer, serve
 from copperplate.http.picture_urls import RequestedPicture
-from copperplate.model import PictureFormat, PictureRequest, Rendition
+from copperplate.model import Outcome, PictureFormat, PictureRequest, Rendition
 from copperplate.recipes.display import DISPLAY_NAMES, PLACEHOLDER_NAME, is_placeholder, parse_display
 from copperplate.recipes.image import parse_format, rendition_key
 from copperplate.recipes.url import MAX_QUERY_BYTES, parameter_name, parameter_value, read_parameters
@@ -48,14 +49,20 @@ async def serve_kept(services: Services, name: str, scope: Scope, send: Send) ->
     """Answer with a kept picture, by the same rules as a picture's URL; 404 where it is not kept."""
     if _is_negotiated(scope["query_string"]):
         send = not_shared(send)
+    started, is_looked_up = services.clock.monotonic(), False
     try:
         await caller_of(scope, services)  # a key that is not valid is refused everywhere
         query = KeptQuery(*read_parameters(without_key(scope["query_string"]), _KNOWN))
+        is_looked_up = True
         kept = await find_kept_near(services.ledger, name, services.tiers)
+        is_looked_up = False
         services.provider_of(kept.kind)  # raises where nothing of this kind is set up
         requested = _requested(kept, query, scope)
     except Exception as error:  # noqa: BLE001 - nothing above would answer
-        await send_answer(send, scope, error_answer(error, None), None, 0.0)
+        # What is not there by this name is nobody's failure.
+        is_failed = is_looked_up and not isinstance(error, InvalidRequest | NotFound)
+        answer = error_answer(error, Outcome.FAILED if is_failed else None)
+        await send_answer(send, scope, answer, None, services.clock.monotonic() - started)
         return
     await serve(services, requested, scope, send)
 

@@ -195,12 +195,13 @@ async def _find_answer(
 
 
 def _whole_or_part(answer: Answer, entry: Entry, scope: Scope) -> Answer:
-    """The picture, or the part of it that a GET asks for."""
+    """The picture, or the part of it that a GET asks for. One that is not there is nobody's hit."""
     size_bytes = len(answer.body)
     try:
         part = ranges.part_of(scope["headers"], size_bytes, headers.etag_of(entry))
     except UnsatisfiableRange as error:
-        return error_answer(error, answer.outcome)._replace(tier=answer.tier)
+        is_made = answer.outcome is Outcome.GENERATED
+        return error_answer(error, answer.outcome if is_made else None)._replace(tier=answer.tier)
     if part is None or scope["method"] == "HEAD":
         return answer
     sent = headers.of_part(answer.headers, part, size_bytes)

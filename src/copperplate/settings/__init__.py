@@ -199,7 +199,7 @@ class Settings(TierSettings):
     )
     log_level: Literal["debug", "info", "warning", "error"] | None = setting(
         "COPPERPLATE_LOG_LEVEL",
-        formats.one_of("debug", "info", "warning", "error"),
+        formats.level,
         None,
         "The least level of log lines: `info` has one for each request and each state of a generation, `warning` has "
         "what somebody should look at. See [logs](http.md#logs).",

@@ -304,8 +304,15 @@ def model_names(raw: str) -> tuple[str, ...]:
 
 
 def flag(raw: str) -> bool:
-    """Whether it is 1."""
+    """1 or 0. Another word for either would be taken for the wrong one somewhere."""
+    if raw not in ("0", "1"):
+        raise ValueError("1 or 0")
     return raw == "1"
+
+
+def level(raw: str) -> str:
+    """A level of log lines, in any letter case."""
+    return one_of("debug", "info", "warning", "error")(raw.lower())
 
 
 def one_of(*names: str) -> Callable[[str], str]:
