@@ -16,7 +16,7 @@ from copperplate.adapters.copy_folder import FOLDER, ID_NAME, CopyFolder
 from copperplate.adapters.disk_tier import INLINE_BYTES, DiskTier
 from copperplate.adapters.system_clock import SystemClock
 from copperplate.feed import Cursor, Tier
-from tests.support.copies import DATABASE, JumpingClock, copy_of, key_of
+from tests.support.copies import BODY, DATABASE, JumpingClock, copy_of, key_of
 from tests.support.pictures import picture_request
 
 if TYPE_CHECKING:
@@ -44,6 +44,49 @@ async def keep(tier: DiskTier, copy: Copy) -> None:
 
 async def find(tier: DiskTier, name: str) -> Copy | None:
     return await tier.find(key_of(name), DATABASE)
+
+
+# --- what is declared wrong ---------------------------------------------------------------------------
+
+
+async def test_what_is_wrong_is_removed_by_its_heads_alone_and_all_else_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(disk_tier, "HEADS", 2)
+    wrong = {"wrong", "wrong, too", "wrong, and large"}
+    for each in ("right", *sorted(wrong), "altered"):
+        await keep(process(tmp_path), copy_of(each, BODY * (200 if each.endswith("large") else 1)))
+    [altered] = [file for file in copies(tmp_path) if file.name.startswith(key_of("altered"))]
+    altered.write_bytes(altered.read_bytes().replace(b"3:7:4", b"3:9:4"))
+    (tmp_path / FOLDER / "ours.unfinished").write_bytes(b"")
+    os.mkfifo(tmp_path / FOLDER / "pipe")
+    shown: list[Copy] = []
+
+    def is_wrong(copy: Copy) -> bool:
+        shown.append(copy)
+        return copy.entry.key in {key_of(each) for each in wrong}
+
+    read, reads = os.read, list[int]()
+
+    def noted(file: int, size: int) -> bytes:
+        reads.append(size)
+        return read(file, size)
+
+    looks = process(tmp_path)
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "read", noted)
+        await looks.remove_wrong(is_wrong)
+    assert {copy.entry.key for copy in shown} == {key_of(each) for each in ("right", *wrong)}
+    assert all(copy.body is None for copy in shown)
+    assert max(reads) == disk_tier.HEAD_BYTES
+    assert len(copies(tmp_path)) == 4
+    assert await find(process(tmp_path), "right") == copy_of("right")
+    assert await find(looks, "wrong") is None
+
+
+async def test_a_disk_that_refuses_is_looked_through_for_nothing(tmp_path: Path) -> None:
+    (tmp_path / FOLDER).write_bytes(b"no folder")
+    await process(tmp_path).remove_wrong(lambda _: True)
 
 
 # --- what is kept -----------------------------------------------------------------------------------

@@ -257,6 +257,9 @@ class ProcessTier:
         """See `CopyTier.drop`."""
         await self._call("drop from", lambda: self._shelf.copies.pop(key, None) and None)
 
+    async def remove_wrong(self, is_wrong: Callable[[Copy], bool]) -> None:
+        """Nothing: a wrong copy stays for somebody to find, which is what is played."""
+
     async def figures(self) -> TierFigures | None:
         return None
 

@@ -11,6 +11,7 @@ from copperplate.ports.tiers import TierFigures
 
 if TYPE_CHECKING:
     import asyncio
+    from collections.abc import Callable
 
     from copperplate.model import PictureRequest
     from copperplate.ports.tiers import Copy
@@ -39,6 +40,11 @@ class ShelfTier:
 
     async def drop(self, key: str) -> None:
         self.copies.pop(key, None)
+
+    async def remove_wrong(self, is_wrong: Callable[[Copy], bool]) -> None:
+        self.asked["remove_wrong"] += 1
+        for key in [key for key, copy in self.copies.items() if is_wrong(copy)]:
+            del self.copies[key]
 
     async def figures(self) -> TierFigures | None:
         return (

@@ -11,7 +11,7 @@ import pytest
 
 from copperplate.denials import TakenDown
 from copperplate.errors import LedgerUnavailable, NotFound, ObjectMissing
-from copperplate.feed import Tier
+from copperplate.feed import Cursor, Tier
 from copperplate.generation.lookup import LOOK_ONLY, LookupResult
 from copperplate.ledger_answers import Hit
 from copperplate.model import Condition, Outcome, PictureFormat
@@ -21,6 +21,7 @@ from copperplate.single_flight import call_scope
 from copperplate.testing import GENERATE
 from copperplate.tiers import tiers as tiers_module
 from copperplate.tiers.memory import MemoryTier
+from copperplate.tiers.removals import PAUSE_SECONDS
 from copperplate.tiers.shared_writes import SharedWrites
 from copperplate.tiers.tiers import Tiers
 from tests.support.feeds import PartedClock, ScriptedFeed
@@ -352,6 +353,55 @@ async def test_another_database_has_none_of_these_copies(machine: Machine) -> No
     await tiers.refresh()
     assert tiers.find_hot(JPG.rendition_key) is None
     assert await tiers.find(JPG) is None
+
+
+async def test_purged_copies_leave_the_disk_although_nobody_asks_for_them(machine: Machine) -> None:
+    other = picture_request("another")
+    serving, tiers = await machine.begin_process(machine.disk, machine.redis)
+    for request in (JPG, other):
+        await serving.read(request, GENERATE)
+    await tiers.shut_down(within_seconds=5)
+    await machine.ledger.purge(Condition(key=KEY), 100, is_dry_run=False)
+    await machine.pass_time(PAUSE_SECONDS)
+    await tiers.refresh()
+    await asyncio.sleep(0)
+    assert JPG.rendition_key not in machine.disk.copies
+    assert machine.disk.copies[other.rendition_key].body is not None
+    assert machine.redis.asked["remove_wrong"] == 0
+
+
+async def test_a_disk_is_looked_through_once_in_a_while_however_much_is_purged(machine: Machine) -> None:
+    _, tiers = await machine.begin_process(machine.disk)
+    looked = []
+    for _ in range(12):
+        await machine.ledger.invalidate([Tier.DISK], [KEY])
+        await machine.pass_time(1)
+        await tiers.refresh()
+        await asyncio.sleep(0)
+        looked.append(machine.disk.asked["remove_wrong"])
+    assert looked == [0] * 4 + [1] * 5 + [2] * 3
+    await machine.pass_time(PAUSE_SECONDS)
+    for _ in range(3):  # the last of what was named, and then nothing more
+        await machine.pass_time(PAUSE_SECONDS)
+        await tiers.refresh()
+        await asyncio.sleep(0)
+    assert machine.disk.asked["remove_wrong"] == 3
+
+
+async def test_copies_that_cannot_be_judged_stay_on_disk(machine: Machine) -> None:
+    serving, tiers = await machine.begin_process(machine.disk)
+    await serving.read(JPG, GENERATE)
+    await tiers.shut_down(within_seconds=5)
+    kept = machine.disk.copies[JPG.rendition_key]
+    await machine.ledger.purge(Condition(key=KEY), 100, is_dry_run=False)
+    await tiers.refresh()
+    assert tiers.coherence.is_wrong(kept, Tier.DISK)
+    assert not tiers.coherence.is_wrong(replace(kept, database="another"), Tier.DISK)
+    # So old that the feed of then may be forgotten; but nothing is known against it.
+    old = replace(kept, entry=replace(kept.entry, generation_key="1" * 64), cursor=Cursor(0, 0))
+    tiers.coherence._known._known_from = 1
+    assert not tiers.coherence.is_right(old, Tier.DISK)
+    assert not tiers.coherence.is_wrong(old, Tier.DISK)
 
 
 async def test_lost_object_takes_the_copies_with_it(machine: Machine) -> None:

@@ -47,7 +47,20 @@ def read_copy(raw: bytes, key: str) -> tuple[bytes, Copy]:
     return head, copy
 
 
-def _copy_of(header: bytes, body: bytes) -> Copy:
+def read_head(raw: bytes) -> Copy | None:
+    """The copy whose file begins like this, without its bytes; None where that is not its whole head, verified."""
+    end = PREFIX_BYTES + int.from_bytes(raw[len(MAGIC) : len(MAGIC) + LENGTH_BYTES])
+    header = raw[PREFIX_BYTES:end]
+    is_whole = raw.startswith(MAGIC) and PREFIX_BYTES < end <= len(raw)
+    if not is_whole or hashlib.sha256(header).digest() != raw[PREFIX_BYTES - DIGEST_BYTES : PREFIX_BYTES]:
+        return None
+    try:
+        return _copy_of(header, None)
+    except ValueError:
+        return None
+
+
+def _copy_of(header: bytes, body: bytes | None) -> Copy:
     try:
         row = json.loads(header)
         return Copy(

@@ -101,6 +101,21 @@ class CopyFolder:
             self.remove([name])
             excess -= size
 
+    def names(self) -> list[str]:
+        """The names of all copies, whole ones only."""
+        with os.scandir(self._checked()) as found:
+            return [each.name for each in found if UNFINISHED not in each.name and each.name != ID_NAME]
+
+    def read_beginning(self, name: str, size_bytes: int) -> bytes:
+        """At most so many bytes from a file's beginning; nothing where there is none, or no plain file."""
+        if (opened := self.open(name)) is None:
+            return b""
+        file, found = opened
+        try:
+            return os.read(file, size_bytes) if stat.S_ISREG(found.st_mode) else b""
+        finally:
+            os.close(file)
+
     def contents(self) -> Contents:
         """What is in it, whole copies only."""
         found = [found for name, found in self._files() if UNFINISHED not in name]

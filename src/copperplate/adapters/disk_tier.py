@@ -8,9 +8,10 @@ import os
 from collections import OrderedDict
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Final, TypeVar
 
-from copperplate.adapters.copy_files import PREFIX_BYTES, head_of, read_copy
+from copperplate.adapters.copy_files import PREFIX_BYTES, head_of, read_copy, read_head
 from copperplate.adapters.copy_folder import CopyFolder, FileState, note_use
 from copperplate.feed import Tier
 from copperplate.ports.tiers import Copy, TierFigures
@@ -40,6 +41,9 @@ PATIENCE_SECONDS: Final = 1.0
 PAUSE_SECONDS: Final = 10.0
 # Such a read held the event loop up: the next ones go to threads, for as long.
 SLOW_SECONDS: Final = 0.1
+# Heads that a thread reads in one go, some milliseconds, and how long one is at most: 700 bytes are usual.
+HEADS: Final = 100
+HEAD_BYTES: Final = 4096
 # Threads that a disk which hangs can take.
 THREADS: Final = 4
 
@@ -110,6 +114,17 @@ class DiskTier:
         self._verified.pop(key, None)
         if KEY.fullmatch(key) is not None:
             await self._in_thread(lambda: self._folder.remove([key]))
+
+    async def remove_wrong(self, is_wrong: Callable[[Copy], bool]) -> None:
+        """See `CopyTier.remove_wrong`. Heads alone are read, some at a time, so that readers find a free thread.
+
+        One that another process replaces in that moment may go with it, and is read from the store again.
+        """
+        names = await self._in_thread(self._folder.names) or []
+        for first in range(0, len(names), HEADS):
+            heads = await self._in_thread(partial(self._read_heads, names[first : first + HEADS])) or {}
+            if wrong := [name for name, copy in heads.items() if is_wrong(copy)]:
+                await self._in_thread(partial(self._folder.remove, wrong))
 
     async def figures(self) -> TierFigures | None:
         """See `CopyTier.figures`. Those of all processes that share the folder."""
@@ -185,6 +200,10 @@ class DiskTier:
         self._verified[copy.entry.key] = _Verified(state, head[:PREFIX_BYTES], len(head), without)
         while len(self._verified) > MAX_VERIFIED:
             self._verified.popitem(last=False)
+
+    def _read_heads(self, names: list[str]) -> dict[str, Copy]:
+        read = {name: read_head(self._folder.read_beginning(name, HEAD_BYTES)) for name in names}
+        return {name: copy for name, copy in read.items() if copy is not None}
 
     def _figures(self) -> TierFigures:
         found = self._folder.contents()

@@ -9,6 +9,7 @@ from copperplate.feed import Tier
 from copperplate.ports.tiers import TierFigures
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from datetime import timedelta
 
     from copperplate.adapters.redis.server import Server
@@ -55,6 +56,9 @@ class RedisTier:
     async def drop(self, key: str) -> None:
         """See `CopyTier.drop`."""
         await self._server.ask("UNLINK", name_of(key, self._database))
+
+    async def remove_wrong(self, is_wrong: Callable[[Copy], bool]) -> None:
+        """See `CopyTier.remove_wrong`. There are no pictures in it, and entries end by themselves: nothing is done."""
 
     async def figures(self) -> TierFigures | None:
         """See `CopyTier.figures`: of this database's copies, by every process; None of a server with many keys."""

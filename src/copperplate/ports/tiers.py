@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol, Self
 from copperplate.feed import Tier
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from uuid import UUID
 
     from copperplate.feed import Cursor
@@ -95,6 +95,12 @@ class CopyTier(Protocol):
 
     async def drop(self, key: str) -> None:
         """Forget the copy of that rendition."""
+
+    async def remove_wrong(self, is_wrong: Callable[[Copy], bool]) -> None:
+        """Look through all copies and remove those that are wrong, which are shown without their bytes.
+
+        Where copies end by themselves within hours this may do nothing.
+        """
 
     async def figures(self) -> TierFigures | None:
         """What is in it; None where it cannot say."""

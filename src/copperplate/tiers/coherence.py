@@ -127,6 +127,10 @@ class Coherence:
         """The same, for what was found by `fill`."""
         return self._known.is_right(generation_key, fill, tier)
 
+    def is_wrong(self, copy: Copy, tier: Tier) -> bool:
+        """Whether an invalidation that was read makes this copy wrong, for every process that may find it."""
+        return self._known.is_wrong(copy.entry.generation_key, Fill(copy.cursor, copy.database), tier)
+
     @property
     def past_trust_seconds(self) -> float:
         """How long it is since copies could be trusted last; below 0 while they can be."""

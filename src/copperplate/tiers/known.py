@@ -51,7 +51,14 @@ class KnownInvalidations:
         """
         if fill.database != self.database or not self._knows_all_since(fill.cursor):
             return False
-        return not any(
+        return not self._is_declared_wrong(generation_key, fill, tier)
+
+    def is_wrong(self, generation_key: str, fill: Fill, tier: Tier) -> bool:
+        """Whether what was read declares it wrong: then it is for every process. Not of what cannot be judged."""
+        return fill.database == self.database and self._is_declared_wrong(generation_key, fill, tier)
+
+    def _is_declared_wrong(self, generation_key: str, fill: Fill, tier: Tier) -> bool:
+        return any(
             (of is None or of is tier) and not fill.cursor.includes(transaction)
             for key in (generation_key, None)
             for transaction, of in self._known.get(key, ())

@@ -14,6 +14,7 @@ from copperplate.recipes.kinds import KINDS
 from copperplate.recipes.objects import original_key
 from copperplate.tiers.coherence import Coherence, Trust
 from copperplate.tiers.names import KnownNames
+from copperplate.tiers.removals import Removals
 from copperplate.tiers.shared_writes import SharedWrites
 
 if TYPE_CHECKING:
@@ -52,6 +53,7 @@ class Tiers:
         self._note_cdn_purges = note_cdn_purges
         self.coherence = Coherence(feed, clock, stale_for=stale_for, on_page=self._drop_wrong)
         self._writes = SharedWrites(self.coherence.is_right)
+        self._removals = Removals(self._on_disk, self.coherence.is_wrong, clock)
 
     @property
     def is_off(self) -> bool:
@@ -215,6 +217,7 @@ class Tiers:
     async def close(self) -> None:
         """Read the feed no more, and let go of files and connections."""
         await self.coherence.close()
+        await self._removals.close()
         await self._writes.drain(within_seconds=0)
         for tier in self._shared:
             await tier.close()
@@ -249,7 +252,8 @@ class Tiers:
         return Copy(entry=found.entry, cursor=found.fill.cursor, database=found.fill.database, body=found.body)
 
     def _drop_wrong(self, page: FeedPage) -> None:
-        """Memory forgets what is wrong at once. Disk and Redis are judged when a copy is found."""
+        """Memory forgets what is wrong at once, the disk soon. There and in Redis a copy that is found is judged."""
+        self._removals.note(page)
         if page.has_cdn_purges:
             self._note_cdn_purges()
         memory, names = self._memory, self._names
