@@ -83,6 +83,8 @@ async def examine(
     provider = _examine_provider(settings, clock)
     yield provider
     yield _examine_secret(settings)
+    for finding in _examine_copies(settings):
+        yield finding
     if settings.redis_url is not None:
         yield await _examine_redis(settings.redis_url)
     if generate and is_fine and provider.level is not Level.FAILED:
@@ -269,6 +271,21 @@ def _examine_provider(settings: Settings, clock: Clock) -> Finding:
         level=Level.OK,
         detail=f"{detail}; its key is set and was not tried: --generate does" if provider.is_billable else detail,
     )
+
+
+def _examine_copies(settings: Settings) -> Iterator[Finding]:
+    """What is in the way of copies on disk and of purges of a CDN; nothing where they are off, or all is well."""
+    if settings.has_disk_cache:
+        from copperplate.adapters.copy_folder import CopyFolder
+
+        try:
+            CopyFolder(settings.disk_cache_parent).check()
+        except OSError as error:
+            detail = f"no copies are kept on disk: {error}. Run this as the server's user, or chmod 700"
+            yield Finding(what="disk", level=Level.WARNING, detail=detail)
+    if settings.vercel_token is not None and settings.vercel_project_id is None:
+        detail = "COPPERPLATE_VERCEL_TOKEN needs VERCEL_PROJECT_ID beside it: no purge reaches Vercel's CDN"
+        yield Finding(what="cdn", level=Level.WARNING, detail=detail)
 
 
 async def _examine_redis(url: str) -> Finding:

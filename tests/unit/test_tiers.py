@@ -355,6 +355,18 @@ async def test_another_database_has_none_of_these_copies(machine: Machine) -> No
     assert await tiers.find(JPG) is None
 
 
+@pytest.mark.parametrize("tier", [Tier.DISK, Tier.REDIS])
+async def test_head_is_answered_by_a_shared_tier_without_the_ledger(machine: Machine, tier: Tier) -> None:
+    shelf = ShelfTier(tier)
+    first, kept = await machine.begin_process(shelf)
+    await first.read(JPG, GENERATE)
+    await kept.shut_down(within_seconds=5)
+    serving, _ = await machine.begin_process(shelf)
+    machine.asked.clear()
+    assert (await serving.find(JPG, LOOK_ONLY)).tier is tier
+    assert machine.asked == []
+
+
 async def test_purged_copies_leave_the_disk_although_nobody_asks_for_them(machine: Machine) -> None:
     other = picture_request("another")
     serving, tiers = await machine.begin_process(machine.disk, machine.redis)

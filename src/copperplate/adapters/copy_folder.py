@@ -59,6 +59,15 @@ class CopyFolder:
     def __init__(self, parent: Path | None) -> None:
         self._parent = parent
 
+    def check(self) -> None:
+        """Raise `OSError` where it could not be used. Nothing is made: another user may run the server."""
+        with contextlib.suppress(FileNotFoundError):
+            _require_ours(self._path, os.lstat(self._path))
+
+    @property
+    def _path(self) -> str:
+        return f"{self._parent or tempfile.gettempdir()}/{FOLDER}"
+
     def open(self, name: str) -> tuple[int, os.stat_result] | None:
         """A file to read, which the caller closes, and its state. None where there is none; a link is removed."""
         try:
@@ -146,17 +155,21 @@ class CopyFolder:
 
     def _checked(self) -> str:
         """The folder, made if need be. Raises `OSError` where it is not ours alone: others could plant pictures."""
-        folder = f"{self._parent or tempfile.gettempdir()}/{FOLDER}"
+        folder = self._path
         try:
             found = os.lstat(folder)
         except FileNotFoundError:
             with contextlib.suppress(FileExistsError):
                 Path(folder).mkdir(mode=0o700, parents=True)
             found = os.lstat(folder)
-        is_ours = not hasattr(os, "geteuid") or found.st_uid == os.geteuid()
-        if not stat.S_ISDIR(found.st_mode) or not is_ours or found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
-            raise PermissionError(f"{folder} is not a folder that only this user can write to")
+        _require_ours(folder, found)
         return folder
+
+
+def _require_ours(folder: str, found: os.stat_result) -> None:
+    is_ours = not hasattr(os, "geteuid") or found.st_uid == os.geteuid()
+    if not stat.S_ISDIR(found.st_mode) or not is_ours or found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+        raise PermissionError(f"{folder} is not a folder that only this user can write to")
 
 
 def note_use(file: int, found: os.stat_result, now_ns: int) -> None:

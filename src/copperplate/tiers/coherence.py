@@ -36,6 +36,8 @@ STANDSTILL_SECONDS: Final = 3.0
 # While the ledger is away it is asked for so many seconds after the last request.
 LINGER_SECONDS: Final = 10
 
+AWAY: Final = "the database does not answer: copies in memory, on disk and in Redis are served for up to %.0f s"
+
 
 class Trust(Enum):
     """What copies are good for at this moment."""
@@ -241,7 +243,7 @@ class Coherence:
         if is_broken and not self._is_broken:
             logger.warning("the feed of invalidations cannot be read, and no tier is used: %s", code)
         elif not self._has_failed:
-            logger.warning("the database does not answer: pictures in memory and on disk are served for a while")
+            logger.warning(AWAY, self._stale_seconds)
         self._has_failed, self._is_broken = True, is_broken
 
     async def _read_overdue(self) -> None:
