@@ -313,6 +313,8 @@ async def test_outage_is_said_once(process: Process, caplog: pytest.LogCaptureFi
     process.feed.error = None
     await process.serve(3)
     assert [record.levelname for record in caplog.records if "the database" in record.message] == ["WARNING", "INFO"]
+    seconds = process.coherence._stale_seconds
+    assert f"copies in memory, on disk and in Redis are served for up to {seconds:.0f} s" in caplog.text
 
 
 # --- frozen processes, clocks ----------------------------------------------------------------------
