@@ -149,7 +149,7 @@ class Copies:
     def sees(self, process: Process, name: str, fault: Fault) -> None:
         """A process is about to know nothing for a while, or learns late: now and then something is deleted then."""
         is_blind = fault in PAUSES or self._world.loop.time() < process.cut_off_until
-        is_late = fault is Fault.SLOW_ANSWER and name in ("acquire", "peek", "complete")
+        is_late = fault is Fault.SLOW_ANSWER and name in ("acquire", "peek", "complete", "get")
         if (is_blind or is_late) and self._deletions < MAX_DELETIONS and self._random.random() < 0.7:
             self._deletions += 1
             self._world.begin(None, self._delete_soon())
@@ -194,9 +194,10 @@ class Copies:
         """Something is written to disk or Redis."""
         self._world.oracle.check(KINDS[copy.entry.kind].is_public, "a private picture is kept in a tier")
 
-    def answers(self, process: Process, found: LookupResult, seconds: float) -> None:
+    def answers(self, process: Process, found: LookupResult, seconds: float, *, began_at: float) -> None:
         """A caller is answered after so long, without what its process was frozen."""
         if found.tier not in COPIES:
+            self._finds(process, found, began_at)
             return
         oracle, now = self._world.oracle, self._world.loop.time()
         oracle.check(KINDS[found.entry.kind].is_public, "a private picture is answered from a tier")
@@ -214,6 +215,15 @@ class Copies:
         oracle.check(seconds <= WAIT_SECONDS or found.tier is not Tier.MEMORY, f"stale after {seconds:.1f} s")
         healed_for = now - self._world.healed_at
         oracle.check(healed_for <= RECOVERY_SECONDS, "stale though the ledger answers")
+
+
+    def _finds(self, process: Process, found: LookupResult, began_at: float) -> None:
+        """A caller has what the ledger had, perhaps since another one asked for it."""
+        if process.tiers is None or process.tiers.is_off or not found.is_found:
+            return
+        gone_at, now = self._gone_at.get(found.entry.path, math.inf), self._world.loop.time()
+        is_known_wrong = gone_at < min(began_at, process.read_at)
+        self._world.oracle.check(not is_known_wrong, f"a hit {now - gone_at:.1f} s after it was known to be wrong")
 
 
 class FrozenClock(ProcessClock):

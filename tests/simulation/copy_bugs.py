@@ -30,6 +30,7 @@ _find = Renditions._find
 _read = Renditions._read
 _restore = SimulatedFeed.restore
 _apply = Coherence._apply
+_confirm = Tiers.confirm
 
 
 def _tell_rows_above(self: SimulatedFeed, since: Cursor | None, database: str | None) -> FeedPage:
@@ -98,7 +99,11 @@ def _apply_from_now_on(self: Coherence, page: FeedPage, _: Any) -> None:
 
 
 async def _confirm_unseen(self: Tiers, found: Any) -> Any:
-    return found
+    return found if found.tier is not None else await _confirm(self, found)
+
+
+async def _confirm_copies_alone(self: Tiers, found: Any) -> Any:
+    return found if found.tier is None else await _confirm(self, found)
 
 
 # What is planted where, by what it is.
@@ -127,6 +132,7 @@ BUGS_OF_COPIES: Final[dict[str, tuple[Any, str, Any]]] = {
     "trust begins with the answer": (Coherence, "_apply", _apply_from_now_on),
     "an older page is applied after a newer one": (Coherence, "_read", _apply_whatever_comes),
     "what was in Redis is not judged again": (Tiers, "confirm", _confirm_unseen),
+    "what the ledger had is not judged again": (Tiers, "confirm", _confirm_copies_alone),
     "stale has no end": (Tiers, "__init__", _open_for_ever),
     "who joins a flight fills with its own cursor": (Renditions, "_find", _find_with_own_fill),
     "a fill begins after its answer": (Renditions, "_read", _read_and_begin_fill),

@@ -335,7 +335,8 @@ class World:
                     self.takedowns.serves(request, PATIENCE)
                 if self.copies is not None:
                     frozen_for = process.frozen_seconds - frozen
-                    self.copies.answers(process, found, self.loop.time() - request.began_at - frozen_for)
+                    seconds = self.loop.time() - request.began_at - frozen_for
+                    self.copies.answers(process, found, seconds, began_at=request.began_at)
                 request.answer = f"{found.outcome} {body!r}"
         except Signal as error:
             request.answer = type(error).__name__

@@ -317,6 +317,26 @@ async def test_outage_is_said_once(process: Process, caplog: pytest.LogCaptureFi
     assert f"copies in memory, on disk and in Redis are served for up to {seconds:.0f} s" in caplog.text
 
 
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [(LedgerUnavailable("down"), "does not answer"), (LedgerMisconfigured("no such function"), "cannot be read")],
+)
+async def test_outage_is_said_once_though_requests_are_seldom(
+    process: Process, caplog: pytest.LogCaptureFixture, error: Exception, words: str
+) -> None:
+    caplog.set_level(logging.INFO)
+    for _ in range(2):
+        process.feed.error = error
+        for _ in range(5):
+            await process.clock.advance(30)
+            assert await process.trusts() is not Trust.FRESH
+        process.feed.error = None
+        await process.clock.advance(30)
+        assert await process.trusts() is Trust.FRESH
+    said = [record.message for record in caplog.records if words in record.message or "again" in record.message]
+    assert [words in message for message in said] == [True, False, True, False]
+
+
 # --- frozen processes, clocks ----------------------------------------------------------------------
 
 

@@ -194,7 +194,7 @@ class Coordinator:
         result = await self._ledger.peek(request.generation_key, request.rendition_key)
         match result:
             case Hit(entry=entry):
-                return LookupResult(entry=entry, outcome=outcome)
+                return LookupResult(entry=entry, outcome=outcome, is_found=True)
             case Negative(failure_class=failure_class, retry_after=retry_after):
                 raise _error_of(failure_class, retry_after, is_remembered=outcome is Outcome.HIT)
             case Gone():
@@ -332,7 +332,7 @@ class Coordinator:
 
 async def _loaded(hit: Hit, outcome: Outcome, options: LookupOptions) -> LookupResult:
     """What was found, with its bytes where whoever asked first wants them."""
-    found = LookupResult(entry=hit.entry, outcome=outcome)
+    found = LookupResult(entry=hit.entry, outcome=outcome, is_found=True)
     return found if options.load is None else await options.load(found)
 
 

@@ -67,6 +67,8 @@ class LookupResult:
     None where the generation keeps as many renditions as it may. `tier` is the one that had it; None: the ledger.
     One that tiers may keep a copy of carries what was known before it was asked for: `fill`. That is of the flight that
     asked the ledger: who joins it may have read since then of an invalidation that its result has not seen.
+    One that `is_found` was in the ledger, or is made of an original that was: it took a while to read, and may have
+    been declared wrong meanwhile.
     One that `is_shared` was asked for by another caller of this process first. `fault` is why its bytes, which were
     read for all who wait, are not there: raised where they are wanted.
     """
@@ -79,6 +81,7 @@ class LookupResult:
     keeping: asyncio.Task[Entry | None] | None = field(default=None, repr=False, compare=False)
     tier: Tier | None = None
     fill: Fill | None = field(default=None, repr=False, compare=False)
+    is_found: bool = field(default=False, compare=False)
     is_shared: bool = field(default=False, compare=False)
     fault: CopperplateError | None = field(default=None, repr=False, compare=False)
 

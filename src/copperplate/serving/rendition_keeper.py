@@ -6,10 +6,10 @@ import logging
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
-from copperplate.errors import CopperplateError, ObjectMissing, TooManyWaiters
+from copperplate.errors import CopperplateError, LedgerUnavailable, ObjectMissing, TooManyWaiters
 from copperplate.generation.crash_points import crash_point
 from copperplate.ledger_answers import Hit
-from copperplate.model import PictureFormat
+from copperplate.model import Outcome, PictureFormat
 from copperplate.single_flight import SingleFlight
 
 if TYPE_CHECKING:
@@ -48,10 +48,14 @@ class RenditionKeeper:
     ) -> LookupResult:
         """Begin to keep a rendition, and answer it; others that ask meanwhile `find` the same answer.
 
-        Another process may be first: then its entry stands, and our object is discarded.
+        Another process may be first: then its entry stands, and our object is discarded. One that is stale is not kept,
+        for its ledger does not answer.
         """
         body = answer.body or b""
-        keeping = self._flights.start(flight, lambda: self._keep(original, upload, body, store))
+        is_stale = answer.outcome is Outcome.STALE
+        keeping = self._flights.start(
+            flight, _refuse if is_stale else lambda: self._keep(original, upload, body, store)
+        )
         answer = self._answers[flight] = replace(answer, keeping=keeping)
         keeping.add_done_callback(lambda task: self._forget(flight, task))
         return answer
@@ -100,3 +104,7 @@ class RenditionKeeper:
             case Hit(entry=entry) if entry.path == original.path:
                 return
         raise ObjectMissing("the original was replaced while a rendition of it was kept")
+
+
+async def _refuse() -> Entry | None:
+    raise LedgerUnavailable("a rendition of a copy is not kept")

@@ -67,6 +67,8 @@ class RenditionMaker:
             finally:
                 self._encoding.abandon(flight)
         self._keeper.join(flight)
+        if made.body is not None:  # it is of this original, which stood when whoever asks now was told of it
+            made = replace(made, fill=found.fill, is_found=found.is_found)
         return replace(made, outcome=found.outcome)
 
     async def finish(self, call: Call, *, within_seconds: float) -> None:
@@ -107,7 +109,7 @@ class RenditionMaker:
             nonce=uuid4().hex,
             encoder_version=self._images.encoder_version,
         )
-        answer = LookupResult(entry=upload.beside(original), outcome=found.outcome, body=body, fill=found.fill)
+        answer = LookupResult(entry=upload.beside(original), outcome=found.outcome, body=body)
         return self._keeper.keep(_flight_of(request, original), answer, original, upload, store)
 
     async def _look_again(self, request: PictureRequest) -> LookupResult | None:
@@ -115,7 +117,7 @@ class RenditionMaker:
         with contextlib.suppress(Unavailable):
             match await self._ledger.peek(request.generation_key, request.rendition_key):
                 case Hit(entry=entry) if entry.key == request.rendition_key and self.is_current(entry):
-                    return LookupResult(entry=entry, outcome=Outcome.HIT)
+                    return LookupResult(entry=entry, outcome=Outcome.HIT, is_found=True)
         return None
 
 

@@ -71,7 +71,7 @@ class Renditions:
         """The entry of the rendition requested, made if there is none; raises what `Coordinator.find` raises."""
         if (copy := await self._find_copy(request)) is not None:
             return copy
-        return await self._persist(lambda: self._find(request, options))
+        return await self._until_right(lambda: self._find(request, options))
 
     async def read(
         self,
@@ -93,7 +93,7 @@ class Renditions:
                 # Reading takes a while: what was declared wrong meanwhile is looked up.
                 if (right := await self._tiers.confirm(read)) is not None:
                     return right
-        return await self._persist(lambda: self._find_and_read(request, options, at_most_bytes))
+        return await self._until_right(lambda: self._find_and_read(request, options, at_most_bytes))
 
     async def finish(self, call: Call, *, within_seconds: float) -> None:
         """Let the renditions that `call` left behind be made and kept; a late one is made anew by whoever asks."""
@@ -110,6 +110,17 @@ class Renditions:
     async def close(self) -> None:
         """Cancel the reads that no caller waits for any more."""
         await self._reads.drain(within_seconds=0)
+
+    async def _until_right(self, work: Callable[[], Awaitable[LookupResult]]) -> LookupResult:
+        """What `work` finds; again where that was declared wrong while it was read or made, at most three times.
+
+        Whoever joined may have begun long after the ledger answered, and after all knew that this is wrong.
+        """
+        for _ in range(3):
+            found = await self._persist(work)
+            if (right := await self._tiers.confirm(found)) is not None:
+                return right
+        raise StillGenerating
 
     async def _persist(self, work: Callable[[], Awaitable[T]]) -> T:
         """Repeat `work` where a stored object turned out to be gone: its entry is dropped by then.
@@ -142,7 +153,7 @@ class Renditions:
             return None
         load = partial(self._fetch, request, original.entry)
         made = await self._maker.make(request, original, store=self._store(request), load=load)
-        return replace(made, tier=original.tier)
+        return await self._tiers.confirm(replace(made, tier=original.tier))
 
     async def _find_and_read(
         self, request: PictureRequest, options: LookupOptions, at_most_bytes: int | None
@@ -207,7 +218,7 @@ class Renditions:
         fill = self._tiers.begin_fill()
         match await self._ledger.peek(request.generation_key, original_key(request.generation_key)):
             case Hit(entry=entry):
-                original = LookupResult(entry=entry, outcome=outcome, fill=fill)
+                original = LookupResult(entry=entry, outcome=outcome, fill=fill, is_found=True)
             case _:
                 raise ObjectMissing("there is no original")
         # An original that is gone is not reported: its renditions would go with it.

@@ -90,6 +90,8 @@ class Coherence:
         self._is_closed = False
         # The last read failed; and not because the ledger did not answer.
         self._has_failed, self._is_broken = False, False
+        # What was said of this outage: of a ledger that does not answer, and of a feed that cannot be read (True).
+        self._said: set[bool] = set()
         # When this process last ran and looked at the clock.
         self._beat = _NEVER
 
@@ -133,6 +135,10 @@ class Coherence:
         """Whether an invalidation that was read makes this copy wrong, for every process that may find it."""
         return self._known.is_wrong(copy.entry.generation_key, Fill(copy.cursor, copy.database), tier)
 
+    def is_named(self, generation_key: str, fill: Fill | None, tier: Tier) -> bool:
+        """Whether an invalidation that was read makes this wrong; None: whenever it was found."""
+        return self._known.is_named(generation_key, fill, tier)
+
     @property
     def past_trust_seconds(self) -> float:
         """How long it is since copies could be trusted last; below 0 while they can be."""
@@ -145,8 +151,9 @@ class Coherence:
             self._rhythm = self._spawn(self._read_regularly())
 
     async def trust(self) -> Trust:
-        """What copies are good for now. Where a read is overdue, this waits for it: at most 0.3 s, once an outage.
+        """What copies are good for now. Where a read is overdue, this waits for it: at most 0.3 s.
 
+        Once it is known that the ledger is away nobody waits, as long as requests come every three seconds.
         A process that has never read trusts nothing, and nobody waits: its first read goes on behind the request.
         """
         self.note_traffic()
@@ -233,17 +240,21 @@ class Coherence:
             # It took longer than it is good for, which does not end an outage.
             if self._rhythm is not None and not self._is_closed:
                 self._begin_read()
-        elif self._has_failed:
-            logger.info("the database answers again")
+        else:
+            if self._said:
+                logger.info("the database answers again")
+            self._said.clear()
             self._has_failed = self._is_broken = False
 
     def _note_failure(self, number: int, *, is_broken: bool, code: str = "internal") -> None:
         if number < self._applied:
             return  # a read that was asked later went well
-        if is_broken and not self._is_broken:
+        is_news = is_broken not in self._said
+        if is_broken and is_news:
             logger.warning("the feed of invalidations cannot be read, and no tier is used: %s", code)
-        elif not self._has_failed:
+        elif is_news and not self._has_failed:
             logger.warning(AWAY, self._stale_seconds)
+        self._said.add(is_broken)
         self._has_failed, self._is_broken = True, is_broken
 
     async def _read_overdue(self) -> None:

@@ -51,15 +51,16 @@ class KnownInvalidations:
         """
         if fill.database != self.database or not self._knows_all_since(fill.cursor):
             return False
-        return not self._is_declared_wrong(generation_key, fill, tier)
+        return not self.is_named(generation_key, fill, tier)
 
     def is_wrong(self, generation_key: str, fill: Fill, tier: Tier) -> bool:
         """Whether what was read declares it wrong: then it is for every process. Not of what cannot be judged."""
-        return fill.database == self.database and self._is_declared_wrong(generation_key, fill, tier)
+        return fill.database == self.database and self.is_named(generation_key, fill, tier)
 
-    def _is_declared_wrong(self, generation_key: str, fill: Fill, tier: Tier) -> bool:
+    def is_named(self, generation_key: str, fill: Fill | None, tier: Tier) -> bool:
+        """Whether an invalidation that is known declares wrong what was found by `fill`; None: found at any time."""
         return any(
-            (of is None or of is tier) and not fill.cursor.includes(transaction)
+            (of is None or of is tier) and (fill is None or not fill.cursor.includes(transaction))
             for key in (generation_key, None)
             for transaction, of in self._known.get(key, ())
         )

@@ -37,8 +37,13 @@ class SharedWrites:
         keeping: asyncio.Task[Entry | None] | None = None,
     ) -> None:
         """Write a copy to these tiers; of a rendition that is being kept as soon as it is, and if it stands."""
-        if tiers and self._bytes + len(copy.body or b"") <= self._max_bytes:
-            self._flights.start(copy.entry.key, lambda: self._write(tiers, copy, request, keeping))
+        key, size_bytes = copy.entry.key, len(copy.body or b"")
+        if not tiers or key in self._flights:
+            self._flights.join(key)
+        elif self._bytes + size_bytes <= self._max_bytes:
+            self._bytes += size_bytes
+            writing = self._flights.start(key, lambda: self._write(tiers, copy, request, keeping))
+            writing.add_done_callback(lambda _: self._give_back(size_bytes))
 
     async def finish(self, call: Call, *, within_seconds: float) -> None:
         """Let the copies that `call` left behind be written, and give up the late ones."""
@@ -48,6 +53,9 @@ class SharedWrites:
         """Let all be written, and give up the late ones."""
         await self._flights.drain(within_seconds=within_seconds)
 
+    def _give_back(self, size_bytes: int) -> None:
+        self._bytes -= size_bytes
+
     async def _write(
         self,
         tiers: Sequence[CopyTier],
@@ -55,19 +63,14 @@ class SharedWrites:
         request: PictureRequest,
         keeping: asyncio.Task[Entry | None] | None,
     ) -> None:
-        size_bytes = len(copy.body or b"")
-        self._bytes += size_bytes
-        try:
-            if keeping is not None:
-                entry = await _kept(keeping)
-                if entry is None or entry.digest != copy.entry.digest:
-                    return  # it is not kept, or another process was first
-                copy = replace(copy, entry=entry)
-            for tier in tiers:
-                if self._is_right(copy, tier.tier):
-                    await tier.keep(copy, request)
-        finally:
-            self._bytes -= size_bytes
+        if keeping is not None:
+            entry = await _kept(keeping)
+            if entry is None or entry.digest != copy.entry.digest:
+                return  # it is not kept, or another process was first
+            copy = replace(copy, entry=entry)
+        for tier in tiers:
+            if self._is_right(copy, tier.tier):
+                await tier.keep(copy, request)
 
 
 async def _kept(keeping: asyncio.Task[Entry | None]) -> Entry | None:

@@ -134,19 +134,31 @@ class Tiers:
         item = None if self._memory is None else self._memory.find(entry.key)
         if item is not None and _is_object(item.copy, entry):
             return item.copy.body
-        for tier in self._on_disk:
+        for tier in self._on_disk if self.coherence.database else ():
             copy = await tier.find(entry.key, self.coherence.database)
             if copy is not None and copy.body is not None and _is_object(copy, entry):
                 return copy.body
         return None
 
     async def confirm(self, found: LookupResult) -> LookupResult | None:
-        """What a tier had a while ago, if it is still right; None where it is not. Anything else as it is."""
-        if found.tier not in TIERS_OF_COPIES or found.fill is None:
+        """What a tier or the ledger had a while ago, if it is still right; None where it is not.
+
+        What the ledger had needs no trust in copies: it is right unless this process knows better. What was made since
+        is answered as it is.
+        """
+        is_copy = found.tier in TIERS_OF_COPIES
+        if self.is_off or not (is_copy or found.is_found):
             return found
         trust = await self.coherence.trust()
-        is_right = self.coherence.is_fill_right(found.entry.generation_key, found.fill, found.tier)
-        return replace(found, outcome=_outcome_of(trust)) if is_right and trust is not Trust.NONE else None
+        if is_copy and trust is Trust.NONE:
+            return None
+        key, tier = found.entry.generation_key, found.tier or Tier.STORAGE
+        if found.fill is None:
+            # This process had not read the feed when it asked: since then it may have read that the picture is wrong.
+            return None if self.coherence.is_named(key, None, tier) else found
+        if not self.coherence.is_fill_right(key, found.fill, tier):
+            return None
+        return replace(found, outcome=_outcome_of(trust)) if is_copy else found
 
     def begin_fill(self) -> Fill | None:
         """To be called before the ledger is asked for what may be kept. None where nothing may be: see `keep`."""
@@ -232,13 +244,10 @@ class Tiers:
             # Judged now: the process may have stood still, or read of an invalidation, while it looked.
             if (trust := await self.coherence.trust()) is Trust.NONE:
                 return None
-            if not self.coherence.is_right(copy, tier.tier):
+            if self.coherence.is_wrong(copy, tier.tier):
                 await tier.drop(key)
-            elif is_usable(copy.entry):
-                found = self._found(copy, trust, tier.tier)
-                if self._memory is not None and (up := self._copy_of(found)) is not None:
-                    self._memory.keep(up)
-                return found
+            elif self.coherence.is_right(copy, tier.tier) and is_usable(copy.entry):
+                return self._found(copy, trust, tier.tier)
         return None
 
     def _found(self, copy: Copy, trust: Trust, tier: Tier) -> LookupResult:
