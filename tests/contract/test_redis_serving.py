@@ -16,6 +16,7 @@ from copperplate.ports.tiers import Copy
 from copperplate.testing import GENERATE
 from copperplate.tiers.memory import MemoryTier
 from copperplate.tiers.tiers import Tiers
+from tests.support.feeds import read_feed
 from tests.support.pictures import picture_request
 from tests.support.redis_copies import redis_tier
 from tests.support.serving_harness import ServingHarness
@@ -50,7 +51,7 @@ async def _process(harness: ServingHarness, url: str) -> AsyncIterator[Process]:
     redis = redis_tier(url)
     memory = MemoryTier(harness.clock, max_pictures=9, max_bytes=1_000_000, max_age_seconds=3_600)
     tiers = Tiers(harness.ledger, harness.clock, memory=memory, shared=[redis])
-    await tiers.coherence.refresh()
+    await read_feed(tiers.coherence)
     try:
         yield Process(harness.server(harness.process(tiers=tiers), tiers), tiers, redis)
     finally:
@@ -101,7 +102,7 @@ async def test_purge_is_not_undone_by_what_is_kept_after_it(harness: ServingHarn
         # The process that was frozen in the middle of its fill goes on now.
         await late.redis.keep(old, REQUEST)
         assert valkey.ask.exists(name_of(KEY, fill.database)) == 1
-        await other.tiers.coherence.refresh()
+        await read_feed(other.tiers.coherence)
         assert await other.tiers.find(REQUEST) is None
         assert valkey.ask.exists(name_of(KEY, fill.database)) == 0
         again = await other.serving.read(REQUEST, GENERATE)
@@ -114,8 +115,8 @@ async def test_copies_in_redis_alone_can_be_declared_wrong(harness: ServingHarne
         await first.serving.read(REQUEST, GENERATE)
         await first.tiers.shut_down(within_seconds=5)
         await harness.ledger.invalidate((Tier.REDIS,), None)
-        await first.tiers.coherence.refresh()
-        await second.tiers.coherence.refresh()
+        await read_feed(first.tiers.coherence)
+        await read_feed(second.tiers.coherence)
         assert (await first.serving.read(REQUEST, GENERATE)).tier is Tier.MEMORY
         assert (await second.serving.read(REQUEST, GENERATE)).tier is not Tier.REDIS
         assert harness.provider.submits == 1

@@ -22,6 +22,7 @@ from copperplate.serving.renditions import Renditions
 from copperplate.testing import GENERATE
 from copperplate.tiers.tiers import Tiers
 from tests.support.coordinator_harness import BUCKET, CoordinatorHarness
+from tests.support.feeds import read_feed
 from tests.support.pictures import picture_request
 
 if TYPE_CHECKING:
@@ -63,7 +64,7 @@ class ServingHarness(CoordinatorHarness):
     async def read_in_a_new_process(self) -> LookupResult:
         """The picture, by a process that has read the feed, once its copy is written."""
         server = self.server()
-        await server._tiers.refresh()
+        await read_feed(server._tiers.coherence)
         read = await server.read(picture_request(), GENERATE)
         await server._tiers.shut_down(within_seconds=5)
         return read

@@ -216,7 +216,6 @@ class Copies:
         healed_for = now - self._world.healed_at
         oracle.check(healed_for <= RECOVERY_SECONDS, "stale though the ledger answers")
 
-
     def _finds(self, process: Process, found: LookupResult, began_at: float) -> None:
         """A caller has what the ledger had, perhaps since another one asked for it."""
         if process.tiers is None or process.tiers.is_off or not found.is_found:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from copperplate.feed import Cursor, FeedPage, Tier
     from copperplate.ports import Feed
+    from copperplate.tiers.coherence import Coherence
 
 
 class PartedClock(FakeClock):
@@ -59,3 +60,8 @@ class ScriptedFeed:
 
     async def invalidate(self, tiers: Collection[Tier], generation_keys: Collection[str] | None) -> None:
         await self._feed.invalidate(tiers, generation_keys)
+
+
+async def read_feed(coherence: Coherence) -> None:
+    """Let a process read its feed now, though its copies may still be trusted."""
+    await asyncio.wait((coherence._begin_read(),), timeout=coherence._wait_seconds)

@@ -9,7 +9,7 @@ from copperplate.errors import LedgerUnavailable
 from copperplate.feed import Tier
 from copperplate.tiers.memory import MemoryTier
 from copperplate.tiers.tiers import Tiers
-from tests.support.feeds import PartedClock, ScriptedFeed
+from tests.support.feeds import PartedClock, ScriptedFeed, read_feed
 from tests.support.serving_harness import ServingHarness
 from tests.support.shelves import ShelfTier
 
@@ -53,7 +53,7 @@ class Machine(ServingHarness):
         )
         tiers = Tiers(self.feed, self.clock, stale_for=STALE, memory=memory if memory_pictures else None, shared=shared)
         tiers.coherence._wait_seconds = 0.02
-        await tiers.refresh()
+        await read_feed(tiers.coherence)
         self.opened.append(tiers)
         return self.server(self.process(tiers=tiers), tiers), tiers
 

@@ -17,7 +17,7 @@ from copperplate.feed import Cursor, FeedPage, Fill, Invalidation, Tier
 from copperplate.tiers import known as known_module
 from copperplate.tiers.coherence import LINGER_SECONDS, Coherence, Trust
 from copperplate.tiers.known import KnownInvalidations
-from tests.support.feeds import PartedClock, ScriptedFeed
+from tests.support.feeds import PartedClock, ScriptedFeed, read_feed
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -152,7 +152,7 @@ async def test_answer_that_comes_after_that_of_a_later_read_is_dropped(process: 
     process.feed.held = None
     await process.ledger.invalidate((Tier.MEMORY,), (KEY,))
     await process.clock.advance(0.5)
-    await process.coherence.refresh()
+    await read_feed(process.coherence)
     cursor, read_at = process.coherence.cursor, process.coherence._read_at
     release.set()
     await process.clock.settle()
@@ -162,7 +162,7 @@ async def test_answer_that_comes_after_that_of_a_later_read_is_dropped(process: 
 async def test_answer_of_a_ledger_that_was_restored_meanwhile_is_dropped(process: Process) -> None:
     release = process.feed.hold()
     fill = fill_of(process)
-    reading = asyncio.create_task(process.coherence.refresh())
+    reading = asyncio.create_task(read_feed(process.coherence))
     await process.clock.settle()
     process.coherence._known.database = "another"
     release.set()
@@ -172,7 +172,7 @@ async def test_answer_of_a_ledger_that_was_restored_meanwhile_is_dropped(process
     assert not process.coherence.is_fill_right(KEY, fill, Tier.MEMORY)
 
 
-async def test_refresh_sees_what_was_declared_wrong_before_it_although_copies_are_fresh(process: Process) -> None:
+async def test_read_that_was_asked_later_sees_what_was_declared_wrong_before_it(process: Process) -> None:
     fill = fill_of(process)
     release = process.feed.hold()
     slow = process.coherence._begin_read()
@@ -180,7 +180,7 @@ async def test_refresh_sees_what_was_declared_wrong_before_it_although_copies_ar
     process.feed.held = None
     await process.ledger.invalidate((Tier.MEMORY,), (KEY,))
     assert process.coherence.is_fill_right(KEY, fill, Tier.MEMORY)
-    await process.coherence.refresh()
+    await read_feed(process.coherence)
     assert not process.coherence.is_fill_right(KEY, fill, Tier.MEMORY)
     assert [each.generation_key for each in process.pages[-1].invalidations] == [KEY]
     release.set()
@@ -260,13 +260,13 @@ async def test_answer_that_took_longer_than_it_is_good_for_ends_no_outage(proces
     process.feed.held = None
     release = process.feed.hold()
     release.set()
-    await process.coherence.refresh()
+    await read_feed(process.coherence)
     assert await process.trusts() is Trust.FRESH
 
 
 async def test_stale_copies_end_an_hour_after_the_last_read() -> None:
     process = Process(stale_for=timedelta(seconds=30))
-    await process.coherence.refresh()
+    await read_feed(process.coherence)
     process.feed.error = LedgerUnavailable("down")
     seen = await process.serve(40)
     assert (seen[50], seen[70]) == (Trust.STALE, Trust.NONE)
@@ -276,7 +276,7 @@ async def test_stale_copies_end_an_hour_after_the_last_read() -> None:
 
 async def test_no_copy_is_stale_where_the_setting_says_never() -> None:
     process = Process(stale_for=timedelta(0))
-    await process.coherence.refresh()
+    await read_feed(process.coherence)
     process.feed.error = LedgerUnavailable("down")
     assert set((await process.serve(10))[8:]) == {Trust.NONE}
     await process.coherence.close()
@@ -411,7 +411,6 @@ async def test_closing_ends_what_is_waited_for_and_reads_no_more(process: Proces
     assert await waiting is Trust.STALE
     reads = process.feed.reads
     assert await process.trusts() is Trust.STALE
-    await process.coherence.refresh()
     await process.clock.advance(10)
     assert process.feed.reads == reads
     assert not process.coherence._tasks
@@ -421,7 +420,6 @@ async def test_without_a_feed_nothing_is_read_or_trusted() -> None:
     clock = PartedClock()
     coherence = Coherence(None, clock, stale_for=STALE, on_page=lambda _: None)
     assert await coherence.trust() is Trust.NONE
-    await coherence.refresh()
     await coherence.close()
 
 

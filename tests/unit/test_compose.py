@@ -24,6 +24,7 @@ from copperplate.recipes.kinds import BUCKETS, KINDS
 from copperplate.services import require_provider
 from copperplate.settings import Settings
 from tests.support.copies import copy_of
+from tests.support.feeds import read_feed
 from tests.support.pictures import picture_request
 
 if TYPE_CHECKING:
@@ -163,7 +164,7 @@ async def test_extra_that_is_missing_is_named_before_anybody_asks_for_a_picture(
 async def test_private_pictures_lie_in_no_disk_cache(tmp_path: Path) -> None:
     settings = Settings.from_env({"COPPERPLATE_DISK_CACHE_DIR": str(tmp_path)})
     tiers = make_tiers(settings, MemoryLedger(FakeClock()), FakeClock())
-    await tiers.refresh()
+    await read_feed(tiers.coherence)
     fill = tiers.begin_fill()
     assert fill is not None
     for kind in KINDS:
@@ -195,7 +196,7 @@ async def test_copies_on_disk_lie_where_the_settings_say(
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "TEMPORARY"))
     settings = replace(Settings.from_env(environ), memory_pictures=0)
     tiers = make_tiers(settings, MemoryLedger(FakeClock()), FakeClock())
-    await tiers.refresh()
+    await read_feed(tiers.coherence)
     copy, request = copy_of("x"), picture_request()
     entry = replace(copy.entry, key=request.rendition_key, generation_key=request.generation_key)
     found = LookupResult(entry=entry, outcome=Outcome.HIT, body=copy.body, fill=tiers.begin_fill())

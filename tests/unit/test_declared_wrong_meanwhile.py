@@ -115,11 +115,13 @@ async def test_hit_of_the_ledger_is_answered_although_its_feed_cannot_be_read(
 async def test_generation_is_not_looked_up_again_though_an_older_purge_is_read_of_meanwhile(machine: Machine) -> None:
     serving, _ = await machine.begin_process()
     await machine.ledger.purge(Condition(key=KEY), 1, is_dry_run=False)
-    machine.provider.gate = asyncio.Event()
+    machine.provider.seconds = 3
     asking = [asyncio.create_task(serving.read(JPG, GENERATE)) for _ in range(2)]
-    await machine.pass_time(2)
+    await machine.clock.settle()
+    for _ in range(4):
+        await machine.pass_time(0.5)
     machine.asked.clear()
-    machine.provider.gate.set()
+    await machine.pass_time(2)
     assert {(await task).outcome for task in asking} == {Outcome.GENERATED, Outcome.COALESCED}
     assert "acquire" not in machine.asked
 
@@ -165,7 +167,7 @@ async def test_what_is_declared_wrong_again_and_again_is_answered_as_not_ready(
 async def test_rendition_whose_picture_is_invalid_elsewhere_keeps_its_original(machine: Machine) -> None:
     """Whoever joins an encoding was told of the same original later: an older invalidation is no matter to them."""
     serving, _ = await machine.begin_process()
-    machine.artist.gate = asyncio.Event()
+    machine.artist.gate, machine.objects.put_gate = asyncio.Event(), asyncio.Event()
     making = asyncio.create_task(serving.read(WEBP, GENERATE))
     await machine.clock.settle()
     await machine.ledger.invalidate((Tier.STORAGE,), (KEY,))
@@ -174,4 +176,5 @@ async def test_rendition_whose_picture_is_invalid_elsewhere_keeps_its_original(m
     await machine.clock.settle()
     machine.artist.gate.set()
     assert {(await task).body for task in (making, joining)} == {b"picture 1 as webp"}
+    machine.objects.put_gate.set()
     assert machine.artist.encodings == 2  # with the one of the first request, as jpg

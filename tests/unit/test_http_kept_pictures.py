@@ -20,6 +20,7 @@ from copperplate.recipes.memoji import memoji_request
 from copperplate.recipes.objects import original_key, sha256_hex
 from copperplate.serving import kept_names
 from copperplate.testing import GENERATE
+from tests.support.feeds import read_feed
 from tests.support.painting_services import painting_services
 from tests.support.xmp import label
 
@@ -290,7 +291,7 @@ async def test_what_is_kept_no_more_is_404(client: httpx.AsyncClient, services: 
     for name in names:
         assert (await client.get(f"/api/images/{name}")).status_code == 200
     await services.ledger.purge(Condition(key=kept.generation_key), 1, is_dry_run=False)
-    await services.tiers.refresh()
+    await read_feed(services.tiers.coherence)
     for name in names:
         for query in ("", "?w=32", "?placeholder", "/info.json"):
             assert (await client.get(f"/api/images/{name}{query}")).status_code == 404
@@ -305,7 +306,7 @@ async def test_a_form_that_is_kept_no_more_has_no_key(
     assert (await client.get(f"/api/images/{form}")).status_code == 200
     del services.ledger._entries[form]
     services.ledger._declare_wrong([kept.generation_key])
-    await services.tiers.refresh()
+    await read_feed(services.tiers.coherence)
     assert (await client.get(f"/api/images/{form}")).status_code == 404
 
 
@@ -321,7 +322,7 @@ async def test_a_lost_original_is_not_made_again(
 async def test_what_was_taken_down_is_gone(client: httpx.AsyncClient, services: MemoryServices, kept: Kept) -> None:
     await client.get(f"/api/images/{kept.generation_key}")
     await services.ledger.take_down(kept.generation_key, reason="asked for")
-    await services.tiers.refresh()
+    await read_feed(services.tiers.coherence)
     for name in (kept.generation_key, kept.key):
         assert (await client.get(f"/api/images/{name}")).status_code in (404, 410)
     assert (await client.get(f"/api/images/{kept.generation_key}")).json()["code"] == "taken_down"
@@ -375,7 +376,7 @@ async def test_a_picture_that_comes_in_another_format_the_next_time_is_answered_
     by_key = f"/api/images/{kept.generation_key}"
     assert (await client.get(by_key)).headers["content-type"] == "image/png"
     await kept.services.ledger.purge(Condition(key=kept.generation_key), 1, is_dry_run=False)
-    await kept.services.tiers.refresh()
+    await read_feed(kept.services.tiers.coherence)
     painter = kept.services.kinds["image"].provider
     submit = painter.submit
 
@@ -398,7 +399,7 @@ async def test_an_object_that_was_replaced_has_no_name(client: httpx.AsyncClient
     assert (await client.get(f"/api/images/{kept.path}")).status_code == 200
     services = kept.services
     await services.ledger.purge(Condition(key=kept.generation_key), 1, is_dry_run=False)
-    await services.tiers.refresh()
+    await read_feed(services.tiers.coherence)
     assert Kept(await client.get(PICTURE), services).path != kept.path
     for name in (kept.path, f"{IMAGE.bucket}/{kept.path}", kept.original_path):
         for query in ("", "?w=32", "?placeholder", "/info.json"):

@@ -20,6 +20,7 @@ from copperplate.tiers.memory import MemoryTier
 from copperplate.tiers.tiers import Tiers
 from tests.support.coordinator_harness import ScriptedProvider
 from tests.support.copies import copy_of
+from tests.support.feeds import read_feed
 from tests.support.pictures import picture_request
 
 if TYPE_CHECKING:
@@ -72,7 +73,7 @@ class Process:
 
     async def keep(self) -> None:
         """Have one picture in memory and on disk."""
-        await self.tiers.refresh()
+        await read_feed(self.tiers.coherence)
         request, copy = picture_request(), copy_of("x")
         entry = copy_of("x").entry
         found = LookupResult(entry=entry, outcome=Outcome.HIT, body=copy.body, fill=self.tiers.begin_fill())

@@ -24,7 +24,7 @@ from copperplate.tiers.removals import PAUSE_SECONDS
 from copperplate.tiers.shared_writes import SharedWrites
 from copperplate.tiers.tiers import Tiers
 from tests.support.copies import BODY, copy_of
-from tests.support.feeds import PartedClock
+from tests.support.feeds import PartedClock, read_feed
 from tests.support.pictures import ENCODER_VERSION, picture_request
 from tests.support.tiers_harness import STALE, Machine
 
@@ -164,7 +164,6 @@ async def test_without_tiers_all_is_as_ever(machine: Machine) -> None:
     assert (hit.tier, tiers.is_off, tiers.find_hot(JPG.rendition_key)) == (None, True, None)
     assert (tiers.find_hot_stale(JPG.rendition_key), tiers.begin_fill()) == (None, None)
     tiers.start()
-    await tiers.refresh()
     await machine.pass_time(5)
     assert machine.feed.reads == reads
 
@@ -203,7 +202,7 @@ async def test_fill_is_dropped_where_its_picture_was_declared_wrong_while_it_ran
     serving, tiers = await machine.begin_process(machine.disk)
     found = await serving.find(JPG, GENERATE)
     await machine.ledger.purge(Condition(key=KEY), 1, is_dry_run=False)
-    await tiers.refresh()
+    await read_feed(tiers.coherence)
     tiers.keep(JPG, replace(found, body=b"picture 1 as jpg"))
     await tiers.shut_down(within_seconds=5)
     assert tiers.find_hot(JPG.rendition_key) is None
@@ -216,7 +215,7 @@ async def test_fill_that_lands_before_its_purge_is_read_of_goes_with_it(machine:
     await serving.read(JPG, GENERATE)
     await machine.ledger.purge(Condition(key=KEY), 1, is_dry_run=False)
     assert tiers.find_hot(JPG.rendition_key) is not None  # not read of yet
-    await tiers.refresh()
+    await read_feed(tiers.coherence)
     assert tiers.find_hot(JPG.rendition_key) is None
 
 
@@ -254,7 +253,7 @@ async def test_who_joins_a_flight_keeps_nothing_that_was_declared_wrong_since_it
     first = asyncio.create_task(serving.read(JPG, GENERATE))
     await asyncio.wait_for(looked.wait(), 10)
     await machine.ledger.purge(Condition(key=KEY), 10, is_dry_run=False)
-    await tiers.refresh()
+    await read_feed(tiers.coherence)
     second = asyncio.create_task(serving.read(JPG, GENERATE))
     await asyncio.sleep(0)
     go_on.set()
@@ -276,7 +275,7 @@ async def test_entry_in_redis_is_judged_again_once_its_bytes_are_there(
         body = await get(path)
         monkeypatch.undo()
         await machine.ledger.purge(Condition(key=KEY), 10, is_dry_run=False)
-        await tiers.refresh()
+        await read_feed(tiers.coherence)
         return body
 
     monkeypatch.setattr(machine.store, "get", slow)
@@ -299,10 +298,10 @@ async def test_copies_of_one_tier_can_be_declared_wrong(machine: Machine) -> Non
     await serving.read(JPG, GENERATE)
     await tiers.shut_down(within_seconds=5)
     await machine.ledger.invalidate((Tier.MEMORY,), None)
-    await tiers.refresh()
+    await read_feed(tiers.coherence)
     assert [(await serving.read(JPG, GENERATE)).tier for _ in range(2)] == [Tier.DISK, Tier.MEMORY]
     await machine.ledger.invalidate((Tier.MEMORY, Tier.DISK), (KEY,))
-    await tiers.refresh()
+    await read_feed(tiers.coherence)
     assert (await serving.read(JPG, GENERATE)).tier is None
 
 
@@ -311,7 +310,7 @@ async def test_another_database_has_none_of_these_copies(machine: Machine) -> No
     await serving.read(JPG, GENERATE)
     await tiers.shut_down(within_seconds=5)
     machine.ledger._database = "restored"
-    await tiers.refresh()
+    await read_feed(tiers.coherence)
     assert tiers.find_hot(JPG.rendition_key) is None
     assert await tiers.find(JPG) is None
 
@@ -585,7 +584,7 @@ async def test_name_is_asked_for_once_and_again_after_its_picture_was_declared_w
     assert [each.generation_key for each in kept] == [KEY] * 3
     assert machine.asked.count("find_kept") == 1
     await machine.ledger.take_down(KEY)
-    await tiers.refresh()
+    await read_feed(tiers.coherence)
     with pytest.raises(TakenDown):
         await find_kept_near(machine.ledger, KEY, tiers)
 
@@ -609,7 +608,7 @@ async def test_name_that_was_asked_for_before_a_purge_is_not_kept_after_it(machi
     kept = await machine.ledger.find_kept(KEY)
     assert kept is not None
     await machine.ledger.purge(Condition(key=KEY), 1, is_dry_run=False)
-    await tiers.refresh()
+    await read_feed(tiers.coherence)
     tiers.keep_name(KEY, kept, fill)
     tiers.keep_name(KEY, kept, None)
     assert await tiers.find_name(KEY) is None

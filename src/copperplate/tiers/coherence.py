@@ -169,11 +169,6 @@ class Coherence:
                 return Trust.FRESH
         return Trust.STALE if self._may_be_stale else Trust.NONE
 
-    async def refresh(self) -> None:
-        """Read now, for what this process itself has just declared wrong; wait for that for at most 0.3 s."""
-        if self._feed is not None and not self._is_closed:
-            await asyncio.wait((self._begin_read(),), timeout=self._wait_seconds)
-
     async def close(self) -> None:
         """Read no more. What a request waits for ends at once."""
         self._is_closed = True

@@ -208,11 +208,6 @@ class Tiers:
         for tier in self._shared:
             await tier.drop(entry.key)
 
-    async def refresh(self) -> None:
-        """Something was declared wrong here: read the feed, so that this process answers no copy of it afterwards."""
-        if not self.is_off:
-            await self.coherence.refresh()
-
     async def figures(self) -> Sequence[TierFigures]:
         """What is in each tier."""
         memory = [] if self._memory is None else [self._memory.figures()]
