@@ -335,7 +335,7 @@ async def test_purged_copies_leave_the_disk_although_nobody_asks_for_them(machin
     await tiers.shut_down(within_seconds=5)
     await machine.ledger.purge(Condition(key=KEY), 100, is_dry_run=False)
     await machine.pass_time(PAUSE_SECONDS)
-    await tiers.refresh()
+    await read_feed(tiers.coherence)
     await asyncio.sleep(0)
     assert JPG.rendition_key not in machine.disk.copies
     assert machine.disk.copies[other.rendition_key].body is not None
@@ -348,14 +348,14 @@ async def test_a_disk_is_looked_through_once_in_a_while_however_much_is_purged(m
     for _ in range(12):
         await machine.ledger.invalidate([Tier.DISK], [KEY])
         await machine.pass_time(1)
-        await tiers.refresh()
+        await read_feed(tiers.coherence)
         await asyncio.sleep(0)
         looked.append(machine.disk.asked["remove_wrong"])
     assert looked == [0] * 4 + [1] * 5 + [2] * 3
     await machine.pass_time(PAUSE_SECONDS)
     for _ in range(3):  # the last of what was named, and then nothing more
         await machine.pass_time(PAUSE_SECONDS)
-        await tiers.refresh()
+        await read_feed(tiers.coherence)
         await asyncio.sleep(0)
     assert machine.disk.asked["remove_wrong"] == 3
 
@@ -366,7 +366,7 @@ async def test_copies_that_cannot_be_judged_stay_on_disk(machine: Machine) -> No
     await tiers.shut_down(within_seconds=5)
     kept = machine.disk.copies[JPG.rendition_key]
     await machine.ledger.purge(Condition(key=KEY), 100, is_dry_run=False)
-    await tiers.refresh()
+    await read_feed(tiers.coherence)
     assert tiers.coherence.is_wrong(kept, Tier.DISK)
     assert not tiers.coherence.is_wrong(replace(kept, database="another"), Tier.DISK)
     # So old that the feed of then may be forgotten; but nothing is known against it.
