@@ -26,6 +26,7 @@ from copperplate.tiers.tiers import Tiers
 from tests.support.copies import BODY, copy_of
 from tests.support.feeds import PartedClock, read_feed
 from tests.support.pictures import ENCODER_VERSION, picture_request
+from tests.support.shelves import ShelfTier
 from tests.support.tiers_harness import STALE, Machine
 
 if TYPE_CHECKING:
