@@ -442,7 +442,8 @@ def test_database_url_without_a_running_database_says_what_to_start(tmp_path: Pa
 
 @pytest.mark.parametrize("command", [("explain", FOX), ("prices",), ("--help",), ("doctor",)], ids=" ".join)
 def test_reader_that_goes_away_is_no_error(command: tuple[str, ...], database: str, cluster: Cluster) -> None:
-    env = environment(DATABASE_URL=cluster.url(database=database))
+    # Python writes what is printed at the end, as it does for users.
+    env = environment(DATABASE_URL=cluster.url(database=database), PYTHONUNBUFFERED="")
     with subprocess.Popen(
         [COPPERPLATE, *command], env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as asked:
