@@ -113,9 +113,68 @@ def test_purge_of_a_project_reaches_its_objects_and_its_cdn_and_says_where_there
     assert "no CDN that can be purged" in without.stderr
     storage_state_of_project.tell("cdn", "http_503")
     failed = run("purge", "--prompt", "right", "--yes", **project_variables)
-    assert failed.returncode != 0
+    assert failed.returncode == 0
+    assert "The work step tells it again" in failed.stderr
     assert "[cdn_unavailable]" in failed.stderr
     assert not kept
+
+
+def test_work_empties_the_outbox_of_what_was_deleted_in_sql(
+    project_variables: dict[str, str], storage_state_of_project: StorageState, owner_url: str
+) -> None:
+    make(project_variables, "wrong", "right")
+    kept = storage_state_of_project.buckets["generated-images"].objects
+    before = set(kept)
+    with connect(owner_url) as connection:
+        connection.execute("delete from public.image_cache where prompt = 'wrong'")
+    assert run("work", **project_variables).returncode == 0
+    gone = before - set(kept)
+    assert len(gone) == 3, "the objects, too"
+    # At once, and once more when no process answers them any more.
+    assert sorted(storage_state_of_project.purged) == sorted(2 * [f"generated-images/{path}" for path in gone])
+    with connect(owner_url) as connection:
+        assert connection.execute("select * from copperplate.cdn_purges where scope = 'object'").fetchall() == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "fault"),
+    [
+        (("--all",), "--all with --tier"),
+        (("--tier", "memory"), "name what is wrong"),
+        (("--tier", "memory", "--all", "--prompt", "x"), "--all leaves nothing out"),
+        (("--tier", "memory", "--all", "--with-pinned"), "need storage"),
+        (("--tier", "ram", "--all"), "invalid choice"),
+    ],
+)
+def test_a_purge_of_tiers_that_cannot_be_understood_is_refused(arguments: tuple[str, ...], fault: str) -> None:
+    refused = run("purge", *arguments, "--yes")
+    assert (refused.returncode, refused.stdout) == (2, "")
+    assert fault in refused.stderr
+
+
+def test_a_purge_of_tiers_counts_first_and_leaves_the_pictures(deployment: dict[str, str]) -> None:
+    make(deployment, "wrong", "right")
+    tiers = ("--tier", "memory", "--tier", "disk", "--tier", "redis", "--tier", "cdn")
+    dry = run("purge", *tiers, "--prompt", "wrong", "--dry-run", "--json", **deployment)
+    counted = json.loads(dry.stdout)
+    assert list(counted) == ["memory", "disk", "redis", "cdn"]
+    assert (counted["cdn"]["keys"], counted["cdn"]["objects"], counted["redis"]["entries"]) == (1, 3, 0)
+    assert counted["memory"]["bytes"] > 0
+    code, _, said = run_on_a_terminal("no", "purge", "--tier", "memory", "--all", **deployment)
+    assert code == 1
+    assert "This removes at most" in said
+    done = run("purge", *tiers, "--all", "--yes", **deployment)
+    assert done.returncode == 0
+    assert "within 3 seconds" in done.stderr
+    assert make(deployment, "wrong", "right") == [Outcome.HIT, Outcome.HIT]
+
+
+def test_a_purge_of_all_in_storage_leaves_what_is_pinned(deployment: dict[str, str]) -> None:
+    make(deployment, "one", "two")
+    assert run("pin", picture_request("one").generation_key, **deployment).returncode == 0
+    figures = json.loads(run("purge", "--tier", "storage", "--all", "--yes", "--json", **deployment).stdout)
+    assert (figures["storage"]["generations"], figures["storage"]["pinned"]) == (1, 1)
+    assert make(deployment, "one", "two") == [Outcome.HIT, Outcome.GENERATED]
 
 
 # --- consent ---------------------------------------------------------------------------------------

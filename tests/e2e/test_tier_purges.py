@@ -1,0 +1,51 @@
+"""`copperplate purge --tier` beside running servers: the next answers come from storage, in every process."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.e2e.dev_server import DevServer, dev_server, wait_until
+from tests.support.clusters import open_folder
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+URL = "/a+red+fox.jpg"
+BOUND_SECONDS = 3.0
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    with open_folder() as made:
+        yield made
+
+
+def tier_of(server: DevServer) -> str:
+    """Which tier answered."""
+    answer = server.get(URL)
+    assert answer.status == 200
+    return answer.headers["Cache-Status"].rpartition("detail=")[2].partition(";")[0]
+
+
+def test_three_seconds_after_a_purge_of_memory_no_process_answers_from_it(folder: Path) -> None:
+    with dev_server(folder / "dev", workers=2, COPPERPLATE_PROVIDER="painter") as server:
+        assert server.get(URL).status == 200
+        # Connections go to either process: both have it once many in a row come from memory.
+        wait_until(
+            lambda: all(tier_of(server) == "memory" for _ in range(12)), seconds=60, what="every process has a copy"
+        )
+        dry = server.run("purge", "--tier", "memory", "--all", "--dry-run")
+        assert (dry.returncode, tier_of(server)) == (0, "memory")
+        purged = server.run("purge", "--tier", "memory", "--all", "--yes")
+        assert purged.returncode == 0, purged.stderr
+        declared = time.monotonic()
+        tiers = []
+        while time.monotonic() < declared + BOUND_SECONDS:
+            tiers.append(tier_of(server))
+        # Each process read it from storage once, and answers its new copy since.
+        assert tiers.count("storage") == len(server.workers()), tiers
+        assert tier_of(server) == "memory"
