@@ -272,7 +272,7 @@ class FolderUnavailable(
 
 
 class CdnUnavailable(Unavailable, code="cdn_unavailable", title="The CDN does not answer"):
-    """The CDN did not purge; its copies expire within their hour."""
+    """The CDN did not purge: the outbox tells it again, or its copies expire."""
 
 
 class RedisUnavailable(Unavailable, code="redis_unavailable", title="Redis does not answer"):

@@ -52,7 +52,7 @@ class VercelCdn:
         if answer.status_code in (401, 403, 404):
             raise Misconfigured(
                 f"Vercel refuses the purge ({answer.status_code}): check COPPERPLATE_VERCEL_TOKEN, VERCEL_PROJECT_ID "
-                "and VERCEL_TEAM_ID. Its copies end within the hour."
+                "and VERCEL_TEAM_ID. Its copies end after COPPERPLATE_CDN_SECONDS."
             )
         if not answer.is_success:
             raise CdnUnavailable(_advise(f"answers {answer.status_code}", tags))
@@ -60,4 +60,7 @@ class VercelCdn:
 
 def _advise(what: str, tags: list[str]) -> str:
     command = " ".join(f"--tag {tag}" for tag in tags)
-    return f"Vercel's API {what}: its copies end within the hour, or run `vercel cache dangerously-delete {command}`"
+    return (
+        f"Vercel's API {what}: its copies end after COPPERPLATE_CDN_SECONDS, or run "
+        f"`vercel cache dangerously-delete {command}`."
+    )

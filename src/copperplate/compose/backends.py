@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
 # As objects are stored with it; what answers say is a setting.
 STORAGE_COPIES_LIVE = timedelta(hours=1)
-COPIES_LIVE = timedelta(hours=1, minutes=1)
 
 
 @contextlib.asynccontextmanager
@@ -87,7 +86,7 @@ def make_cdn_purges(settings: Settings, outbox: CdnOutbox, stores: Stores) -> Cd
         scopes.add(CdnScope.OBJECT)
     if settings.vercel_token is not None:
         scopes.add(CdnScope.TAG)
-    live = max(COPIES_LIVE, STORAGE_COPIES_LIVE)
+    live = max(settings.cdn + settings.cdn_stale, STORAGE_COPIES_LIVE)
     return CdnPurges(outbox, lambda: open_cdns(settings), scopes=scopes, copies_live=live, stores=stores)
 
 

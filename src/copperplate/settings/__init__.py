@@ -267,7 +267,7 @@ class Settings(TierSettings):
         "COPPERPLATE_VERCEL_TOKEN",
         formats.secret,
         None,
-        "Token of Vercel's API: with it `copperplate purge` reaches the CDN too.",
+        "Token of Vercel's API: with it work steps and `copperplate purge` reach the CDN too.",
         is_secret=True,
         example="what Vercel shows under Account Settings, Tokens",
     )

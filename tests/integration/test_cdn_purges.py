@@ -1,0 +1,134 @@
+"""CDN purges over a real Postgres: processes that are killed, crowds, and what is written by whom."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import time
+from typing import TYPE_CHECKING
+
+import psycopg
+import pytest
+
+from copperplate.recipes.objects import tag_of
+from tests.e2e.dev_server import COPPERPLATE
+from tests.e2e.test_cli import environment, run
+from tests.support.vercel_api import TOKEN, VercelApi, vercel_api
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+KEYS = [f"{number:064x}" for number in range(1, 41)]
+
+
+@pytest.fixture
+def api() -> Iterator[VercelApi]:
+    with vercel_api() as standin:
+        yield standin
+
+
+@pytest.fixture
+def variables(owner_url: str, api: VercelApi, tmp_path: Path) -> dict[str, str]:
+    """Of a deployment behind Vercel's CDN."""
+    return {
+        "DATABASE_URL": owner_url,
+        "COPPERPLATE_DATA_DIR": str(tmp_path),
+        "COPPERPLATE_PROVIDER": "painter",
+        "COPPERPLATE_VERCEL_TOKEN": TOKEN,
+        "COPPERPLATE_VERCEL_API_URL": api.url,
+        "VERCEL_PROJECT_ID": "prj_1",
+    }
+
+
+def declare_wrong(owner_url: str, *keys: str) -> None:
+    with psycopg.connect(owner_url) as connection:
+        connection.execute("select copperplate.add_cdn_purges(%s, '[]')", [list(keys)])
+
+
+def later(variables: dict[str, str], seconds: int) -> dict[str, str]:
+    url = f"{variables['DATABASE_URL']}&options=-c%20copperplate.clock_offset%3D{seconds}s"
+    return {**variables, "DATABASE_URL": url}
+
+
+def waiting(owner_url: str) -> int:
+    with psycopg.connect(owner_url) as connection:
+        [count] = connection.execute("select count(*) from copperplate.cdn_purges").fetchone() or [0]
+        return int(count)
+
+
+def test_what_a_killed_process_was_telling_is_told_by_another(
+    variables: dict[str, str], owner_url: str, api: VercelApi
+) -> None:
+    declare_wrong(owner_url, KEYS[0])
+    api.seconds = 8.0
+    with subprocess.Popen([COPPERPLATE, "work"], env=environment(**variables), stderr=subprocess.DEVNULL) as worker:
+        while not api.purges:
+            assert worker.poll() is None
+            time.sleep(0.05)
+        os.kill(worker.pid, signal.SIGKILL)
+    api.seconds = 0.0
+    assert run("work", "--once", **variables).returncode == 0
+    assert len(api.purges) == 1, "the claim of the dead one still holds"
+    # It was seen more than ten seconds before: told once more, it is over.
+    assert run("work", "--once", **later(variables, 100)).returncode == 0
+    assert api.tags == [[tag_of(KEYS[0])]] * 2
+    assert waiting(owner_url) == 0
+
+
+def test_more_than_a_run_takes_is_everything(variables: dict[str, str], owner_url: str, api: VercelApi) -> None:
+    declare_wrong(owner_url, *KEYS)
+    assert run("work", **variables).returncode == 0
+    assert api.tags == [["copperplate"]] * 2
+    assert waiting(owner_url) == 0
+
+
+def test_a_deletion_of_many_writes_one_row(owner_url: str) -> None:
+    declare_wrong(owner_url, *[f"{number:064x}" for number in range(101)])
+    assert waiting(owner_url) == 1
+
+
+def test_a_truncation_is_everything(owner_url: str) -> None:
+    with psycopg.connect(owner_url) as connection:
+        connection.execute("truncate copperplate.cache_entries")
+        rows = connection.execute("select scope, generation_key, bucket, path from copperplate.cdn_purges").fetchall()
+    buckets = ["generated-images", "memoji-images", "processed-images"]
+    assert sorted(rows, key=str) == sorted(
+        [("tag", None, None, None), *[("object", None, bucket, None) for bucket in buckets]], key=str
+    )
+
+
+def test_a_declaration_that_is_rolled_back_is_told_to_nobody(owner_url: str) -> None:
+    with psycopg.connect(owner_url) as connection:
+        connection.execute("select copperplate.add_cdn_purges(%s, '[]')", [KEYS[:1]])
+        assert waiting(owner_url) == 0
+        connection.rollback()
+    assert waiting(owner_url) == 0
+
+
+def test_what_no_process_has_a_cdn_for_is_forgotten_after_a_month(owner_url: str) -> None:
+    declare_wrong(owner_url, *KEYS)
+    for offset, left in (("30 days", 40), ("32 days", 0)):
+        with psycopg.connect(owner_url, options=f"-c copperplate.clock_offset='{offset.replace(' ', '_')}'") as own:
+            own.execute("select set_config('copperplate.clock_offset', %s, false)", [offset])
+            own.execute("select public.sweep_generations(20)")
+        assert waiting(owner_url) == left
+
+
+def test_sql_cdn_purges_says_what_waits(owner_url: str) -> None:
+    declare_wrong(owner_url, KEYS[0])
+    with psycopg.connect(owner_url) as connection:
+        connection.execute(
+            "select public.take_cdn_purges(array['tag'], gen_random_uuid(), 32, '60 s', '1 h')",
+        )
+    declare_wrong(owner_url, KEYS[1])
+    from pathlib import Path
+
+    question = (Path(__file__).parents[2] / "sql" / "cdn_purges.sql").read_text()
+    with psycopg.connect(owner_url) as connection:
+        rows = connection.execute(question.encode()).fetchall()
+    assert {(row[2], row[3].partition(":")[0], row[4]) for row in rows} == {
+        (KEYS[0], "somebody is telling it", 1),
+        (KEYS[1], "nothing", 0),
+    }
