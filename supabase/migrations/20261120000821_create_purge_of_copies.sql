@@ -24,6 +24,33 @@ objects of every kind.';
 revoke all on function copperplate.count_copies(text[]) from public, anon, authenticated;
 grant execute on function copperplate.count_copies(text[]) to service_role;
 
+create function copperplate.reported_copies()
+returns jsonb
+language sql
+stable
+security invoker
+set search_path = ''
+as $$
+    select coalesce(jsonb_object_agg(t.tier, to_jsonb(t) - 'tier'), '{}')
+    from (
+        select
+            r.tier,
+            count(*) as places,
+            sum(r.entries) as entries,
+            sum(r.bytes) as bytes,
+            extract(epoch from copperplate.clock() - min(r.reported_at)) as seconds_ago
+        from copperplate.tier_reports as r
+        where r.reported_at > copperplate.clock() - interval '5 minutes'
+        group by r.tier
+    ) as t;
+$$;
+
+comment on function copperplate.reported_copies() is
+'What processes reported of their tiers in the last five minutes: {tier: {places, entries, bytes, seconds_ago}}, the age
+of the oldest of these reports.';
+revoke all on function copperplate.reported_copies() from public, anon, authenticated;
+grant execute on function copperplate.reported_copies() to service_role;
+
 create function copperplate.declare_copies_wrong(p_tiers text[], p_keys text[])
 returns void
 language plpgsql
@@ -99,15 +126,16 @@ begin
     if not p_dry_run then
         perform copperplate.declare_copies_wrong(p_tiers, v_keys);
     end if;
-    return copperplate.count_copies(v_found) || jsonb_build_object('keys', v_keys);
+    return copperplate.count_copies(v_found)
+        || jsonb_build_object('keys', v_keys, 'reported', copperplate.reported_copies());
 end;
 $$;
 
 comment on function public.purge_copies(text[], text, text, text, text, interval, boolean, boolean) is
 'Declare copies in these tiers (memory, disk, redis, cdn) wrong: of the generations that meet every condition given,
 pinned ones too, or of all. The pictures stay. Answers what the ledger has of them: generations, entries, bytes (of
-public kinds), objects; and keys, null for all: of more than 1,000 generations all copies are dropped. A dry run only
-counts.';
+public kinds), objects; keys, null for all: of more than 1,000 generations all copies are dropped; and what processes
+reported of all their copies, see reported_copies. A dry run only counts.';
 revoke all on function public.purge_copies(text[], text, text, text, text, interval, boolean, boolean)
 from public, anon, authenticated;
 grant execute on function public.purge_copies(text[], text, text, text, text, interval, boolean, boolean)

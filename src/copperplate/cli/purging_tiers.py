@@ -84,7 +84,7 @@ def _when(figures: Mapping[str, Any]) -> str:
     """How old the figures of a tier of processes are."""
     if figures["reported_seconds_ago"] is None:
         return ", as no process reported any lately"
-    return f", as {figures['processes']:,} processes reported {figures['reported_seconds_ago']:.0f} s ago"
+    return f", as reported from {figures['places']:,} places {figures['reported_seconds_ago']:.0f} s ago"
 
 
 def _show(figures: dict[str, Any], arguments: argparse.Namespace) -> None:

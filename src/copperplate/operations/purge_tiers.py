@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
     from copperplate.ports import ObjectStore
-    from copperplate.ports.maintenance import PurgedCopies, TierMaintenance
+    from copperplate.ports.maintenance import PurgedCopies, ReportedCopies, TierMaintenance
 
 # What a purge of everything in storage asks for.
 EVERYTHING = Condition(older_than=timedelta(0))
@@ -44,16 +44,6 @@ class SharedCopies(Protocol):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ReportedCopies:
-    """What the processes that run said of a tier of theirs, all together, and how old the oldest of that is."""
-
-    processes: int
-    entries: int
-    bytes: int
-    seconds_ago: float
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class TierPurge:
     """What is to be purged: copies in `tiers` of what meets `condition`, or of everything where it is None.
 
@@ -72,18 +62,17 @@ async def purge_tiers(
     *,
     is_dry_run: bool,
     stores: Mapping[str, ObjectStore] = MappingProxyType({}),
-    reported: Mapping[Tier, ReportedCopies] = MappingProxyType({}),
     redis: SharedCopies | None = None,
 ) -> dict[str, Any]:
     """Declare copies wrong, and drop those that are reached from here; answers figures by tier, as a dry run does.
 
-    Of memory and disk they are an upper bound: what processes `reported` last, but no more than the ledger knows of.
+    Of memory and disk they are an upper bound: what processes reported last, but no more than the ledger knows of.
     CDNs are told from the outbox. Raises `LedgerUnavailable`, and purging again goes on.
     """
     near = asked.tiers - {Tier.STORAGE}
     copies = await ledger.purge_copies(near, asked.condition, is_dry_run=is_dry_run or not near)
     figures: dict[str, Any] = {
-        tier.value: _at_most(copies, asked.condition, reported.get(tier))
+        tier.value: _at_most(copies, asked.condition, copies.reported.get(tier))
         for tier in (Tier.MEMORY, Tier.DISK)
         if tier in near
     }
@@ -106,18 +95,18 @@ async def purge_tiers(
 
 
 def _at_most(copies: PurgedCopies, condition: Condition | None, reported: ReportedCopies | None) -> dict[str, Any]:
-    """Each process may have a copy of each picture, so far as the last report goes."""
+    """Each process, or each folder of some, may have a copy of each picture, so far as the last reports go."""
     if reported is None:
         known = {"entries": copies.entries, "bytes": copies.size_bytes}
-        return {**known, "processes": None, "reported_seconds_ago": None}
+        return {**known, "places": None, "reported_seconds_ago": None}
     entries, size_bytes = reported.entries, reported.bytes
     if condition is not None:
-        entries = min(entries, copies.entries * reported.processes)
-        size_bytes = min(size_bytes, copies.size_bytes * reported.processes)
+        entries = min(entries, copies.entries * reported.places)
+        size_bytes = min(size_bytes, copies.size_bytes * reported.places)
     return {
         "entries": entries,
         "bytes": size_bytes,
-        "processes": reported.processes,
+        "places": reported.places,
         "reported_seconds_ago": round(reported.seconds_ago, 1),
     }
 

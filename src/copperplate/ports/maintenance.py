@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
+from copperplate.feed import Tier
 from copperplate.ports.ledger import Sweeper
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
     from datetime import timedelta
 
-    from copperplate.feed import Tier
     from copperplate.model import Condition
 
 
@@ -94,10 +94,24 @@ class Purged:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ReportedCopies:
+    """All copies in a tier, as processes reported them; `seconds_ago` is the age of the oldest report.
+
+    `places` are processes, or the folders and servers that they share.
+    """
+
+    places: int
+    entries: int
+    bytes: int
+    seconds_ago: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PurgedCopies:
     """What the ledger has of pictures whose copies are declared wrong: as much as a tier may have of them.
 
     Generations, entries and bytes of public kinds; `objects` of every kind. `generation_keys` is None for all.
+    `reported` is what processes have of everything, by tier; without those that none reported lately.
     """
 
     generations: int
@@ -105,6 +119,7 @@ class PurgedCopies:
     size_bytes: int
     objects: int
     generation_keys: tuple[str, ...] | None
+    reported: Mapping[Tier, ReportedCopies]
 
     @classmethod
     def from_row(cls, row: Mapping[str, Any]) -> PurgedCopies:
@@ -115,6 +130,7 @@ class PurgedCopies:
             size_bytes=row["bytes"],
             objects=row["objects"],
             generation_keys=None if row["keys"] is None else tuple(row["keys"]),
+            reported={Tier(tier): ReportedCopies(**figures) for tier, figures in row["reported"].items()},
         )
 
 

@@ -12,6 +12,7 @@ import pytest
 from copperplate.feed import Tier
 from copperplate.model import Condition
 from copperplate.ports.cdns import CdnCopies, CdnScope
+from copperplate.ports.tiers import TierFigures
 from tests.contract.ledger.harness import complete, record
 from tests.contract.ledger.source_pictures import asked as processed
 from tests.contract.ledger.source_pictures import source
@@ -217,6 +218,19 @@ class CopyPurgeContract:
         told = await harness.ledger.read_feed(before.cursor, before.database)
         assert [(each.generation_key, each.tier) for each in told.invalidations] == [(asked.generation_key, tier)]
         assert await take(harness) == CdnCopies()
+
+    async def test_it_tells_what_processes_reported_of_their_tiers(self, harness: LedgerHarness) -> None:
+        for entries in (3, 5):
+            figures = TierFigures(tier=Tier.MEMORY, entries=entries, bytes=entries * 1_000, oldest_seconds=1.0)
+            await harness.ledger.report_tiers(uuid4(), [figures])
+        await harness.advance(60)
+        reported = (await harness.ledger.purge_copies({Tier.MEMORY}, None, is_dry_run=True)).reported
+        assert list(reported) == [Tier.MEMORY]
+        memory = reported[Tier.MEMORY]
+        assert (memory.places, memory.entries, memory.bytes) == (2, 8, 8_000)
+        assert memory.seconds_ago >= 60
+        await harness.advance(300)
+        assert (await harness.ledger.purge_copies({Tier.MEMORY}, None, is_dry_run=True)).reported == {}
 
     async def test_everything_in_all_tiers(self, harness: LedgerHarness) -> None:
         await make(harness, "one")

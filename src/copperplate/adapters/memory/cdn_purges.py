@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Final
 from copperplate.adapters.memory.feed import MemoryFeed
 from copperplate.adapters.memory.maintenance import MemoryMaintenance
 from copperplate.adapters.memory.tables import CdnPurgeRow
+from copperplate.adapters.memory.tier_reports import REPORTED_SECONDS, MemoryTierReports
 from copperplate.feed import Tier
 from copperplate.ports.cdns import CdnCopies, CdnScope
-from copperplate.ports.maintenance import PurgedCopies
+from copperplate.ports.maintenance import PurgedCopies, ReportedCopies
 from copperplate.recipes.kinds import BUCKETS, KINDS
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ MAX_PAUSE_SECONDS: Final = 300.0
 MOST_NAMED: Final = 1_000
 
 
-class MemoryCdnPurges(MemoryMaintenance, MemoryFeed):
+class MemoryCdnPurges(MemoryMaintenance, MemoryFeed, MemoryTierReports):
     """`CdnOutbox` over the table in memory, and what declares copies wrong."""
 
     async def take_cdn_purges(
@@ -81,6 +82,19 @@ class MemoryCdnPurges(MemoryMaintenance, MemoryFeed):
             size_bytes=sum(entry.size_bytes for entry in public),
             objects=len(kept),
             generation_keys=None if keys is None else tuple(sorted(keys)),
+            reported={tier: known for tier in Tier if (known := self._reported(tier)) is not None},
+        )
+
+    def _reported(self, tier: Tier) -> ReportedCopies | None:
+        since = self._clock.monotonic() - REPORTED_SECONDS
+        reports = [(at, row) for (of, _), (at, row) in self._reports.items() if of is tier and at > since]
+        if not reports:
+            return None
+        return ReportedCopies(
+            places=len(reports),
+            entries=sum(row.entries for _, row in reports),
+            bytes=sum(row.bytes for _, row in reports),
+            seconds_ago=self._clock.monotonic() - min(at for at, _ in reports),
         )
 
     def _objects_of(self, keys: set[str] | None) -> list[tuple[str, str | None]]:

@@ -17,7 +17,6 @@ from copperplate.adapters.memory.lineage import digest_of_source
 from copperplate.adapters.memory.source_pictures import MemorySourcePictures
 from copperplate.adapters.memory.tables import BreakerRow, GenerationRow
 from copperplate.adapters.memory.takedowns import MemoryTakedowns
-from copperplate.adapters.memory.tier_reports import MemoryTierReports
 from copperplate.budgets import Refused, SubmitGranted
 from copperplate.failure_classes import FailureClass
 from copperplate.ledger_answers import Gone, InsufficientCredits, Miss, Negative, Wait
@@ -39,7 +38,6 @@ if TYPE_CHECKING:
 class MemoryLedger(
     MemoryApiKeys,
     MemoryBudgetOperations,
-    MemoryTierReports,
     MemorySourcePictures,
     MemoryCdnPurges,
     MemoryTakedowns,
