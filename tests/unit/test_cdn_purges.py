@@ -19,6 +19,7 @@ from copperplate.model import Condition
 from copperplate.operations.cdn_purges import CdnPurges, CdnReport
 from copperplate.ports.cdns import CdnCopies, CdnScope
 from copperplate.settings import Settings
+from copperplate.tiers.tiers import Tiers
 from copperplate.work.cdn_purges import CdnWork
 from tests.contract.ledger.harness import complete
 from tests.support.cdns import NotedCdn, cdn_purges
@@ -184,16 +185,33 @@ async def test_the_feed_asks_for_a_step_where_there_is_a_cdn_and_something_for_i
     assert process.asked == 2
 
 
+async def test_the_feed_is_read_for_purges_too(outbox: Outbox) -> None:
+    process = Process(outbox, NotedCdn())
+    tiers = Tiers(outbox.ledger, outbox.clock, note_cdn_purges=process.work.note_purges)
+    await tiers.coherence.read()
+    assert process.asked == 0
+    await outbox.declare_wrong()
+    await tiers.coherence.read()
+    assert process.asked == 1
+
+
 async def test_a_late_run_is_broken_off(outbox: Outbox) -> None:
     class Silent(NotedCdn):
+        is_broken_off = False
+
         async def forget(self, copies: CdnCopies) -> None:
-            await asyncio.Event().wait()
+            try:
+                await asyncio.Event().wait()
+            finally:
+                self.is_broken_off = True
 
     await outbox.declare_wrong()
-    process = Process(outbox, Silent())
+    cdn = Silent()
+    process = Process(outbox, cdn)
     process.work.begin_if_due()
     await outbox.clock.settle()
     await process.work.finish(within_seconds=0)
+    assert cdn.is_broken_off
     await outbox.clock.advance(90)
     assert (await cdn_purges(outbox.ledger, NotedCdn()).run()).told == 1
 
