@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import psycopg
@@ -18,7 +19,6 @@ from tests.support.vercel_api import TOKEN, VercelApi, vercel_api
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 KEYS = [f"{number:064x}" for number in range(1, 41)]
 
@@ -84,6 +84,18 @@ def test_more_than_a_run_takes_is_everything(variables: dict[str, str], owner_ur
     assert waiting(owner_url) == 0
 
 
+def test_who_takes_beside_another_takes_the_rest_and_does_not_wait(owner_url: str) -> None:
+    declare_wrong(owner_url, KEYS[0])
+    take = "select public.take_cdn_purges(array['tag'], gen_random_uuid(), 32, '60 s', '1 h') -> 'keys'"
+    with (
+        psycopg.connect(owner_url) as one,
+        psycopg.connect(owner_url, options="-c lock_timeout=1s") as other,
+    ):
+        assert one.execute(take).fetchone() == (KEYS[:1],)
+        declare_wrong(owner_url, KEYS[1])
+        assert other.execute(take).fetchone() == (KEYS[1:2],)
+
+
 def test_a_deletion_of_many_writes_one_row(owner_url: str) -> None:
     declare_wrong(owner_url, *[f"{number:064x}" for number in range(101)])
     assert waiting(owner_url) == 1
@@ -123,8 +135,6 @@ def test_sql_cdn_purges_says_what_waits(owner_url: str) -> None:
             "select public.take_cdn_purges(array['tag'], gen_random_uuid(), 32, '60 s', '1 h')",
         )
     declare_wrong(owner_url, KEYS[1])
-    from pathlib import Path
-
     question = (Path(__file__).parents[2] / "sql" / "cdn_purges.sql").read_text()
     with psycopg.connect(owner_url) as connection:
         rows = connection.execute(question.encode()).fetchall()

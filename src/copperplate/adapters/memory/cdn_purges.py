@@ -35,8 +35,6 @@ class MemoryCdnPurges(MemoryMaintenance, MemoryFeed, MemoryTierReports):
         self, scopes: Collection[CdnScope], claim: UUID, *, limit: int, held_for: timedelta, lifetime: timedelta
     ) -> CdnCopies:
         """See `CdnOutbox.take_cdn_purges`."""
-        if any(row.claim == claim for row in self._cdn_purges):
-            return self._claimed(claim, dropped=0)
         now = self._clock.monotonic()
         dropped = self._drop_ended(scopes, now, lifetime.total_seconds())
         for scope in scopes:
