@@ -4918,10 +4918,6 @@ declare
     v_dropped integer;
     v_ids bigint[];
 begin
-    -- A call that is repeated answers what the first one took.
-    if exists (select from copperplate.cdn_purges as p where p.claim = p_claim) then
-        return copperplate.claimed_cdn_purges(p_claim) || jsonb_build_object('dropped', 0);
-    end if;
     v_dropped := copperplate.drop_ended_cdn_purges(p_scopes, p_lifetime, v_now);
     -- A statement of its own: the next one is to see what was merged.
     v_ids := array(
@@ -4934,6 +4930,7 @@ begin
         claim = p_claim, due_at = v_now + p_held_for, seen_at = coalesce(p.seen_at, v_now), tried_at = v_now,
         tries = p.tries + 1
     where p.id = any(v_ids);
+    -- A call that is repeated answers what the first one took, too.
     return copperplate.claimed_cdn_purges(p_claim) || jsonb_build_object('dropped', v_dropped);
 end;
 $$$statement$,

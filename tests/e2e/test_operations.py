@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from copperplate.local.cluster import Cluster
     from tests.standin.storage_state import StorageState
     from tests.standin.supabase import Supabase
+    from tests.support.valkey_server import Valkey
 
 CRON_SECRET = "a secret of the doctor's"
 
@@ -167,6 +168,19 @@ def test_a_purge_of_tiers_counts_first_and_leaves_the_pictures(deployment: dict[
     assert done.returncode == 0
     assert "within 3 seconds" in done.stderr
     assert make(deployment, "wrong", "right") == [Outcome.HIT, Outcome.HIT]
+
+
+def test_a_purge_of_redis_removes_what_is_in_it(deployment: dict[str, str], valkey: Valkey) -> None:
+    with_redis = {**deployment, "REDIS_URL": valkey.url, "COPPERPLATE_MEMORY_PICTURES": "0"}
+    make(with_redis, "wrong", "right")
+    make(with_redis, "wrong", "right")  # from the store, into Redis
+    for prompt, entries, left in (("wrong", 1, 1), ("nobody's", 0, 1), ("right", 1, 0)):
+        purge_ = ("purge", "--tier", "redis", "--prompt", prompt, "--json")
+        dry = json.loads(run(*purge_, "--dry-run", **with_redis).stdout)
+        assert dry["redis"]["entries"] == entries
+        assert (dry["redis"]["bytes"] > 0) == bool(entries)
+        assert json.loads(run(*purge_, "--yes", **with_redis).stdout) == dry
+        assert len(valkey.ask.keys("*")) == left
 
 
 def test_a_purge_of_all_in_storage_leaves_what_is_pinned(deployment: dict[str, str]) -> None:
