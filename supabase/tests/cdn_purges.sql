@@ -2,21 +2,28 @@
 begin;
 select plan(18);
 
-insert into public.generation_status (
-    prompt_hash, kind, recipe, prompt, dimensions, model, format, status, window_started_at, fence, created_at,
-    updated_at, completed_at
-)
-select
-    repeat(d.digit, 64), 'image', '{}', 'a fox', '64x64', 'm', 'png', 'completed', now(), 1, now(), now(), now()
-from unnest(array['a', 'b', 'c', 'd']) as d (digit);
-insert into copperplate.cache_entries (
-    key, generation_key, kind, is_original, bucket, path, digest, file_size, format, width, height, created_at,
-    last_accessed_at
-)
-select
-    g.prompt_hash, g.prompt_hash, 'image', true, 'generated-images', '2026/01/' || g.prompt_hash || '.png',
-    g.prompt_hash, 1000, 'png', 64, 64, now(), now()
-from public.generation_status as g;
+create function pg_temp.enter(p_digit text)
+returns void
+language sql
+as $$
+    insert into public.generation_status (
+        prompt_hash, kind, recipe, prompt, dimensions, model, format, status, window_started_at, fence, created_at,
+        updated_at, completed_at
+    )
+    values (
+        repeat(p_digit, 64), 'image', '{}', 'a fox', '64x64', 'm', 'png', 'completed', now(), 1, now(), now(), now()
+    );
+    insert into copperplate.cache_entries (
+        key, generation_key, kind, is_original, bucket, path, digest, file_size, format, width, height, created_at,
+        last_accessed_at
+    )
+    values (
+        repeat(p_digit, 64), repeat(p_digit, 64), 'image', true, 'generated-images',
+        '2026/01/' || repeat(p_digit, 64) || '.png', repeat(p_digit, 64), 1000, 'png', 64, 64, now(), now()
+    );
+$$;
+
+select pg_temp.enter(d.digit) from unnest(array['a', 'b', 'c', 'd']) as d (digit);
 
 create function pg_temp.waiting()
 returns text
@@ -31,11 +38,13 @@ $$;
 set local role service_role;
 
 select is(public.read_feed() -> 'has_cdn_purges', 'false', 'nothing waits');
-delete from public.generation_status where prompt_hash = repeat('a', 64);
+delete from public.generation_status
+where prompt_hash = repeat('a', 64);
 select is(pg_temp.waiting(), 'tag a, object a', 'what is deleted is declared wrong, by key and by object');
 select is(public.read_feed() -> 'has_cdn_purges', 'true', 'and the feed tells of it');
 select copperplate.set_aging(true);
-delete from public.generation_status where prompt_hash = repeat('b', 64);
+delete from public.generation_status
+where prompt_hash = repeat('b', 64);
 select copperplate.set_aging(false);
 select is(pg_temp.waiting(), 'tag a, object a', 'what is old is not');
 select is(public.take_down(repeat('c', 64)) ->> 'generations', '1', 'a picture is taken down');
@@ -55,7 +64,7 @@ select is(
 select is(public.settle_cdn_purges(repeat('2', 32)::uuid, 'tag', true), 0, 'who holds nothing settles nothing');
 select is(public.settle_cdn_purges(repeat('1', 32)::uuid, 'tag', true), 2, 'what was told at once is told once more');
 select is(public.settle_cdn_purges(repeat('1', 32)::uuid, 'tag', true), 0, 'and settled once');
-set local copperplate.clock_offset = '10 s';
+select set_config('copperplate.clock_offset', '10 s', true);
 select is(
     jsonb_array_length(public.take_cdn_purges(array['tag'], repeat('4', 32)::uuid, 32, '60 s', '1 h') -> 'keys'), 2,
     'ten seconds later'
