@@ -903,6 +903,7 @@ declare
         select t.generation_key from copperplate.takedowns as t where t.follows_key = p_generation_key
     );
     v_was_placed boolean := copperplate.place_taken_down(p_generation_key);
+    v_in_cdns text[] := copperplate.without_private(v_keys);
     v_counts jsonb;
     v_objects jsonb;
 begin
@@ -928,7 +929,7 @@ begin
     perform copperplate.discard_inputs(v_names);
     v_objects := copperplate.discarded_with(v_names);
     -- In place of what the deletion declares: also copies of what was removed before, by age.
-    perform copperplate.add_cdn_purges(v_keys, v_objects);
+    perform copperplate.add_cdn_purges(v_in_cdns, v_objects);
     perform pg_notify('copperplate', k.key) from unnest(v_keys) as k (key);
     return v_counts || jsonb_build_object('keys', v_keys, 'objects', v_objects);
 end;
@@ -4653,7 +4654,7 @@ security invoker
 set search_path = ''
 as $$
 declare
-    -- More than these are everything: where no CDN is set up, the rows of a large deletion stay for a month.
+    -- More than these are everything.
     c_most constant integer := 100;
     v_now timestamptz := copperplate.clock();
 begin
@@ -4676,6 +4677,29 @@ $statement$comment on function copperplate.add_cdn_purges(text[], jsonb) is
 bucket. More than 100 are everything, or their whole buckets.'$statement$,
 $statement$revoke all on function copperplate.add_cdn_purges(text[], jsonb) from public, anon, authenticated$statement$,
 $statement$grant execute on function copperplate.add_cdn_purges(text[], jsonb) to service_role$statement$,
+$statement$create function copperplate.without_private(p_generation_keys text[])
+returns text[]
+language plpgsql
+stable
+security invoker
+set search_path = ''
+as $$
+begin
+    return array(
+        select n.key
+        from unnest(p_generation_keys) as n (key)
+        where not exists (
+            select from public.generation_status as g
+            inner join copperplate.kinds as k on g.kind = k.name
+            where g.prompt_hash = n.key and not k.is_public
+        )
+    );
+end;
+$$$statement$,
+$statement$comment on function copperplate.without_private(text[]) is
+'Of these generations those that may be in a CDN by their tag: all but those that are known to be of a private kind.'$statement$,
+$statement$revoke all on function copperplate.without_private(text[]) from public, anon, authenticated$statement$,
+$statement$grant execute on function copperplate.without_private(text[]) to service_role$statement$,
 $statement$create function copperplate.add_cdn_purges_of_all()
 returns void
 language plpgsql
@@ -4715,10 +4739,16 @@ language plpgsql
 security invoker
 set search_path = ''
 as $$
+declare
+    -- As many as add_cdn_purges names.
+    c_most constant integer := 100;
+    v_has_many boolean;
 begin
     if tg_op = 'TRUNCATE' then
         perform copperplate.add_cdn_purges_of_all();
     elsif coalesce(current_setting('copperplate.is_aging', true), '') <> 'on' then
+        -- Of a deletion of millions neither array holds more than it takes to see that there are too many.
+        v_has_many := (select count(*) > c_most from (select from removed limit c_most + 1) as e);
         perform copperplate.add_cdn_purges(
             -- Answers with pictures of other kinds are in no CDN.
             array(
@@ -4726,8 +4756,17 @@ begin
                 from removed as e
                 inner join copperplate.kinds as k on e.kind = k.name
                 where k.is_public
+                limit c_most + 1
             ),
-            coalesce((select jsonb_agg(jsonb_build_array(e.bucket, e.path)) from removed as e), '[]')
+            coalesce(
+                (
+                    select jsonb_agg(jsonb_build_array(o.bucket, o.path))
+                    from (
+                        select distinct e.bucket, case when not v_has_many then e.path end as path from removed as e
+                    ) as o
+                ),
+                '[]'
+            )
         );
     end if;
     return null;
@@ -4744,23 +4783,26 @@ for each statement execute function copperplate.note_cdn_purges()$statement$,
 $statement$create trigger cache_entries_truncated_in_cdns
 after truncate on copperplate.cache_entries
 for each statement execute function copperplate.note_cdn_purges()$statement$,
-$statement$create function copperplate.has_cdn_purges()
-returns boolean
+$statement$create function copperplate.due_cdn_scopes()
+returns text[]
 language plpgsql
 stable
 security invoker
 set search_path = ''
 as $$
 begin
-    return exists (
-        select from copperplate.cdn_purges as p
-        where p.scope in ('tag', 'object') and p.due_at <= copperplate.clock()
+    return array(
+        select s.scope
+        from unnest(array['object', 'tag']) as s (scope)
+        where exists (
+            select from copperplate.cdn_purges as p where p.scope = s.scope and p.due_at <= copperplate.clock()
+        )
     );
 end;
 $$$statement$,
-$statement$comment on function copperplate.has_cdn_purges() is 'Whether a CDN purge is due.'$statement$,
-$statement$revoke all on function copperplate.has_cdn_purges() from public, anon, authenticated$statement$,
-$statement$grant execute on function copperplate.has_cdn_purges() to service_role$statement$,
+$statement$comment on function copperplate.due_cdn_scopes() is 'The scopes of which a CDN purge is due.'$statement$,
+$statement$revoke all on function copperplate.due_cdn_scopes() from public, anon, authenticated$statement$,
+$statement$grant execute on function copperplate.due_cdn_scopes() to service_role$statement$,
 $statement$create function copperplate.forget_old_cdn_purges(p_limit integer)
 returns void
 language sql
@@ -4772,13 +4814,20 @@ as $$
     where p.id in (
         select o.id
         from copperplate.cdn_purges as o
-        where o.declared_at < copperplate.clock() - interval '31 days' and o.due_at <= copperplate.clock()
+        where
+            o.due_at <= copperplate.clock()
+            and o.declared_at < copperplate.clock() - case
+                when o.seen_at is not null then interval '31 days'
+                when o.scope = 'object' then interval '2 hours'
+                else interval '2 days'
+            end
         limit p_limit
         for update skip locked
     );
 $$$statement$,
 $statement$comment on function copperplate.forget_old_cdn_purges(integer) is
-'Forget at most p_limit purges of more than 31 days ago: no process has a CDN to tell of them.'$statement$,
+'Forget at most p_limit purges that no process ever took, as none has a CDN to tell: of objects after 2 hours, as their
+copies end in one, of tags after 2 days, as a cron takes them once a day. What was taken goes after 31 days, at last.'$statement$,
 $statement$revoke all on function copperplate.forget_old_cdn_purges(integer) from public, anon, authenticated$statement$,
 $statement$grant execute on function copperplate.forget_old_cdn_purges(integer) to service_role$statement$
 ]);
@@ -5026,14 +5075,21 @@ language plpgsql
 security invoker
 set search_path = ''
 as $$
+declare
+    -- As many as read_feed tells: of more its readers drop all that they have.
+    c_most constant integer := 10000;
+    v_has_many boolean := (
+        select count(*) > c_most from (select distinct e.generation_key from removed as e limit c_most + 1) as k
+    );
 begin
     insert into copperplate.invalidations (generation_key)
-    select distinct e.generation_key from removed as e;
+    select distinct case when not v_has_many then e.generation_key end from removed as e;
     return null;
 end;
 $$$statement$,
 $statement$comment on function copperplate.note_entries_wrong() is
-'Declares copies of removed entries wrong: one invalidation a generation and statement.'$statement$,
+'Declares copies of removed entries wrong: one invalidation a generation and statement, or, of more than 10,000
+generations, one of all.'$statement$,
 $statement$revoke all on function copperplate.note_entries_wrong() from public, anon, authenticated$statement$,
 $statement$grant execute on function copperplate.note_entries_wrong() to service_role$statement$,
 $statement$create function copperplate.note_entry_replaced()
@@ -5274,7 +5330,7 @@ begin
         'invalidations', v_invalidations,
         'is_continued', v_since is not null,
         'known_from', v_from,
-        'has_cdn_purges', copperplate.has_cdn_purges()
+        'due_cdn_scopes', copperplate.due_cdn_scopes()
     );
 end;
 $$$statement$,
@@ -5283,8 +5339,8 @@ $statement$comment on function public.read_feed(text, text) is
 that the last read answered. Answers database; cursor, a pg_snapshot; invalidations, [[transaction, generation_key or
 null for all, tier or null for every one]], those by transactions that p_since does not include; is_continued. Where that
 is false, because there was no such cursor, or it is of another database or too old, or there is too much, these are the
-newest, at most 1,000: all by transactions from known_from on. has_cdn_purges tells that copies in CDNs wait to be
-purged.'$statement$,
+newest, at most 1,000: all by transactions from known_from on. due_cdn_scopes tells which copies in CDNs wait to be
+purged, [tag, object].'$statement$,
 $statement$revoke all on function public.read_feed(text, text) from public, anon, authenticated$statement$,
 $statement$grant execute on function public.read_feed(text, text) to service_role$statement$
 ]);
@@ -8565,7 +8621,7 @@ begin
         perform copperplate.add_cdn_purges_of_all();
     else
         perform copperplate.add_cdn_purges(
-            p_keys,
+            copperplate.without_private(p_keys),
             (
                 select coalesce(jsonb_agg(jsonb_build_array(e.bucket, e.path)), '[]')
                 from copperplate.cache_entries as e
@@ -12251,12 +12307,22 @@ as $$
             from public.generation_status as g
             where g.status in ('pending', 'generating') and g.lease_until > copperplate.clock()
         ),
-        'discarded', (select count(*) from copperplate.discarded_objects)
+        'discarded', (select count(*) from copperplate.discarded_objects),
+        'cdn_purges', (
+            select coalesce(jsonb_agg(jsonb_build_object('scope', c.scope, 'purges', c.purges, 'since', c.since)), '[]')
+            from (
+                select p.scope, count(*) as purges, extract(epoch from min(p.declared_at)) as since
+                from copperplate.cdn_purges as p
+                group by p.scope
+                order by p.scope
+            ) as c
+        )
     );
 $$$statement$,
 $statement$comment on function public.get_usage_totals() is
 'Since the beginning: requests and bytes by kind, provider, model, outcome and tier; money by kind, provider and model;
-histograms of the time to answer; generations that are led now; objects that wait to be removed. For /metrics.'$statement$,
+histograms of the time to answer; generations that are led now; objects that wait to be removed; CDN purges that
+wait, by scope, and since when, in seconds of the epoch. For /metrics.'$statement$,
 $statement$revoke all on function public.get_usage_totals() from public, anon, authenticated$statement$,
 $statement$grant execute on function public.get_usage_totals() to service_role$statement$,
 $statement$-- Security definer: only the owner may read which migrations are recorded. It takes nothing and answers versions.

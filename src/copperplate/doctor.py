@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from contextlib import aclosing, suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final
 from uuid import uuid4
 
 from copperplate.access import shares
 from copperplate.access.exposure import RESTS_ON, remarks_on
-from copperplate.compose import make_provider, open_backend, open_services
+from copperplate.compose import cdns_of, make_provider, open_backend, open_services
 from copperplate.compose.installed import check_installed
 from copperplate.errors import CopperplateError, LedgerUnavailable, Misconfigured, PoolerExhausted
 from copperplate.generation.lookup import LookupOptions
@@ -31,6 +33,8 @@ if TYPE_CHECKING:
 
 NO_KEY: Final = "0" * 64
 SKEW_SECONDS: Final = 60
+# A CDN that answers is told at once, and once more ten seconds later.
+LATE_PURGE_SECONDS: Final = 60
 MIN_POSTGRES: Final = 15
 SIDE: Final = 64
 NOT_LOOKED_AT: Final = "not looked at: mend the settings first"
@@ -106,6 +110,8 @@ async def _examine_backend(
                     async for finding in _examine_objects(ledger):
                         yield finding
                 yield await _examine_rights(ledger)
+                if (outbox := await _examine_outbox(settings, clock, ledger)) is not None:
+                    yield outbox
                 for finding in await _examine_spending(settings, clock, ledger, faults):
                     yield finding
             except LedgerUnavailable as error:
@@ -201,6 +207,25 @@ async def _examine_rights(ledger: SqlLedger) -> Finding:
     except CopperplateError as error:
         return _failed("rights", error)
     return Finding(what="rights", level=Level.OK, detail="tables can be read and written as service_role")
+
+
+async def _examine_outbox(settings: Settings, clock: Clock, ledger: Statistics) -> Finding | None:
+    """Whether the CDNs that are set here are told what they are to forget; raises `LedgerUnavailable`."""
+    cdns = cdns_of(settings)
+    if not cdns:
+        return None
+    try:
+        rows = [row for row in (await ledger.usage_totals()).cdn_purges if row.scope in cdns]
+    except Misconfigured as error:
+        return _failed("cdn purges", error)
+    count, since = sum(row.purges for row in rows), min((row.since for row in rows), default=math.inf)
+    if since > clock.now().timestamp() - LATE_PURGE_SECONDS:
+        return Finding(what="cdn purges", level=Level.OK, detail="none waits for long")
+    detail = (
+        f"{count:,} CDN purges wait since {datetime.fromtimestamp(since, UTC):%Y-%m-%d %H:%M:%S} UTC: "
+        "`copperplate work` tells the CDNs from here, and says what fails; sql/cdn_purges.sql lists them"
+    )
+    return Finding(what="cdn purges", level=Level.WARNING, detail=detail)
 
 
 async def _examine_spending(

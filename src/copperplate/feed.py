@@ -85,5 +85,5 @@ class FeedPage:
     invalidations: tuple[Invalidation, ...]
     is_continued: bool
     known_from: int = 0
-    # Copies in CDNs wait to be purged.
-    has_cdn_purges: bool = False
+    # Of these scopes (`CdnScope`) copies in CDNs wait to be purged.
+    due_cdn_scopes: frozenset[str] = frozenset()

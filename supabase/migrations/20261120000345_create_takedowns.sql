@@ -132,6 +132,7 @@ declare
         select t.generation_key from copperplate.takedowns as t where t.follows_key = p_generation_key
     );
     v_was_placed boolean := copperplate.place_taken_down(p_generation_key);
+    v_in_cdns text[] := copperplate.without_private(v_keys);
     v_counts jsonb;
     v_objects jsonb;
 begin
@@ -157,7 +158,7 @@ begin
     perform copperplate.discard_inputs(v_names);
     v_objects := copperplate.discarded_with(v_names);
     -- In place of what the deletion declares: also copies of what was removed before, by age.
-    perform copperplate.add_cdn_purges(v_keys, v_objects);
+    perform copperplate.add_cdn_purges(v_in_cdns, v_objects);
     perform pg_notify('copperplate', k.key) from unnest(v_keys) as k (key);
     return v_counts || jsonb_build_object('keys', v_keys, 'objects', v_objects);
 end;

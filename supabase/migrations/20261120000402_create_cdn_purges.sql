@@ -46,7 +46,7 @@ security invoker
 set search_path = ''
 as $$
 declare
-    -- More than these are everything: where no CDN is set up, the rows of a large deletion stay for a month.
+    -- More than these are everything.
     c_most constant integer := 100;
     v_now timestamptz := copperplate.clock();
 begin
@@ -70,6 +70,31 @@ comment on function copperplate.add_cdn_purges(text[], jsonb) is
 bucket. More than 100 are everything, or their whole buckets.';
 revoke all on function copperplate.add_cdn_purges(text[], jsonb) from public, anon, authenticated;
 grant execute on function copperplate.add_cdn_purges(text[], jsonb) to service_role;
+
+create function copperplate.without_private(p_generation_keys text[])
+returns text[]
+language plpgsql
+stable
+security invoker
+set search_path = ''
+as $$
+begin
+    return array(
+        select n.key
+        from unnest(p_generation_keys) as n (key)
+        where not exists (
+            select from public.generation_status as g
+            inner join copperplate.kinds as k on g.kind = k.name
+            where g.prompt_hash = n.key and not k.is_public
+        )
+    );
+end;
+$$;
+
+comment on function copperplate.without_private(text[]) is
+'Of these generations those that may be in a CDN by their tag: all but those that are known to be of a private kind.';
+revoke all on function copperplate.without_private(text[]) from public, anon, authenticated;
+grant execute on function copperplate.without_private(text[]) to service_role;
 
 create function copperplate.add_cdn_purges_of_all()
 returns void
@@ -114,10 +139,16 @@ language plpgsql
 security invoker
 set search_path = ''
 as $$
+declare
+    -- As many as add_cdn_purges names.
+    c_most constant integer := 100;
+    v_has_many boolean;
 begin
     if tg_op = 'TRUNCATE' then
         perform copperplate.add_cdn_purges_of_all();
     elsif coalesce(current_setting('copperplate.is_aging', true), '') <> 'on' then
+        -- Of a deletion of millions neither array holds more than it takes to see that there are too many.
+        v_has_many := (select count(*) > c_most from (select from removed limit c_most + 1) as e);
         perform copperplate.add_cdn_purges(
             -- Answers with pictures of other kinds are in no CDN.
             array(
@@ -125,8 +156,17 @@ begin
                 from removed as e
                 inner join copperplate.kinds as k on e.kind = k.name
                 where k.is_public
+                limit c_most + 1
             ),
-            coalesce((select jsonb_agg(jsonb_build_array(e.bucket, e.path)) from removed as e), '[]')
+            coalesce(
+                (
+                    select jsonb_agg(jsonb_build_array(o.bucket, o.path))
+                    from (
+                        select distinct e.bucket, case when not v_has_many then e.path end as path from removed as e
+                    ) as o
+                ),
+                '[]'
+            )
         );
     end if;
     return null;
@@ -147,24 +187,27 @@ create trigger cache_entries_truncated_in_cdns
 after truncate on copperplate.cache_entries
 for each statement execute function copperplate.note_cdn_purges();
 
-create function copperplate.has_cdn_purges()
-returns boolean
+create function copperplate.due_cdn_scopes()
+returns text[]
 language plpgsql
 stable
 security invoker
 set search_path = ''
 as $$
 begin
-    return exists (
-        select from copperplate.cdn_purges as p
-        where p.scope in ('tag', 'object') and p.due_at <= copperplate.clock()
+    return array(
+        select s.scope
+        from unnest(array['object', 'tag']) as s (scope)
+        where exists (
+            select from copperplate.cdn_purges as p where p.scope = s.scope and p.due_at <= copperplate.clock()
+        )
     );
 end;
 $$;
 
-comment on function copperplate.has_cdn_purges() is 'Whether a CDN purge is due.';
-revoke all on function copperplate.has_cdn_purges() from public, anon, authenticated;
-grant execute on function copperplate.has_cdn_purges() to service_role;
+comment on function copperplate.due_cdn_scopes() is 'The scopes of which a CDN purge is due.';
+revoke all on function copperplate.due_cdn_scopes() from public, anon, authenticated;
+grant execute on function copperplate.due_cdn_scopes() to service_role;
 
 create function copperplate.forget_old_cdn_purges(p_limit integer)
 returns void
@@ -177,13 +220,20 @@ as $$
     where p.id in (
         select o.id
         from copperplate.cdn_purges as o
-        where o.declared_at < copperplate.clock() - interval '31 days' and o.due_at <= copperplate.clock()
+        where
+            o.due_at <= copperplate.clock()
+            and o.declared_at < copperplate.clock() - case
+                when o.seen_at is not null then interval '31 days'
+                when o.scope = 'object' then interval '2 hours'
+                else interval '2 days'
+            end
         limit p_limit
         for update skip locked
     );
 $$;
 
 comment on function copperplate.forget_old_cdn_purges(integer) is
-'Forget at most p_limit purges of more than 31 days ago: no process has a CDN to tell of them.';
+'Forget at most p_limit purges that no process ever took, as none has a CDN to tell: of objects after 2 hours, as their
+copies end in one, of tags after 2 days, as a cron takes them once a day. What was taken goes after 31 days, at last.';
 revoke all on function copperplate.forget_old_cdn_purges(integer) from public, anon, authenticated;
 grant execute on function copperplate.forget_old_cdn_purges(integer) to service_role;

@@ -51,15 +51,22 @@ language plpgsql
 security invoker
 set search_path = ''
 as $$
+declare
+    -- As many as read_feed tells: of more its readers drop all that they have.
+    c_most constant integer := 10000;
+    v_has_many boolean := (
+        select count(*) > c_most from (select distinct e.generation_key from removed as e limit c_most + 1) as k
+    );
 begin
     insert into copperplate.invalidations (generation_key)
-    select distinct e.generation_key from removed as e;
+    select distinct case when not v_has_many then e.generation_key end from removed as e;
     return null;
 end;
 $$;
 
 comment on function copperplate.note_entries_wrong() is
-'Declares copies of removed entries wrong: one invalidation a generation and statement.';
+'Declares copies of removed entries wrong: one invalidation a generation and statement, or, of more than 10,000
+generations, one of all.';
 revoke all on function copperplate.note_entries_wrong() from public, anon, authenticated;
 grant execute on function copperplate.note_entries_wrong() to service_role;
 

@@ -127,7 +127,7 @@ begin
         'invalidations', v_invalidations,
         'is_continued', v_since is not null,
         'known_from', v_from,
-        'has_cdn_purges', copperplate.has_cdn_purges()
+        'due_cdn_scopes', copperplate.due_cdn_scopes()
     );
 end;
 $$;
@@ -137,7 +137,7 @@ comment on function public.read_feed(text, text) is
 that the last read answered. Answers database; cursor, a pg_snapshot; invalidations, [[transaction, generation_key or
 null for all, tier or null for every one]], those by transactions that p_since does not include; is_continued. Where that
 is false, because there was no such cursor, or it is of another database or too old, or there is too much, these are the
-newest, at most 1,000: all by transactions from known_from on. has_cdn_purges tells that copies in CDNs wait to be
-purged.';
+newest, at most 1,000: all by transactions from known_from on. due_cdn_scopes tells which copies in CDNs wait to be
+purged, [tag, object].';
 revoke all on function public.read_feed(text, text) from public, anon, authenticated;
 grant execute on function public.read_feed(text, text) to service_role;

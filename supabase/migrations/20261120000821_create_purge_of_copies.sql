@@ -74,7 +74,7 @@ begin
         perform copperplate.add_cdn_purges_of_all();
     else
         perform copperplate.add_cdn_purges(
-            p_keys,
+            copperplate.without_private(p_keys),
             (
                 select coalesce(jsonb_agg(jsonb_build_array(e.bucket, e.path)), '[]')
                 from copperplate.cache_entries as e

@@ -75,13 +75,23 @@ as $$
             from public.generation_status as g
             where g.status in ('pending', 'generating') and g.lease_until > copperplate.clock()
         ),
-        'discarded', (select count(*) from copperplate.discarded_objects)
+        'discarded', (select count(*) from copperplate.discarded_objects),
+        'cdn_purges', (
+            select coalesce(jsonb_agg(jsonb_build_object('scope', c.scope, 'purges', c.purges, 'since', c.since)), '[]')
+            from (
+                select p.scope, count(*) as purges, extract(epoch from min(p.declared_at)) as since
+                from copperplate.cdn_purges as p
+                group by p.scope
+                order by p.scope
+            ) as c
+        )
     );
 $$;
 
 comment on function public.get_usage_totals() is
 'Since the beginning: requests and bytes by kind, provider, model, outcome and tier; money by kind, provider and model;
-histograms of the time to answer; generations that are led now; objects that wait to be removed. For /metrics.';
+histograms of the time to answer; generations that are led now; objects that wait to be removed; CDN purges that
+wait, by scope, and since when, in seconds of the epoch. For /metrics.';
 revoke all on function public.get_usage_totals() from public, anon, authenticated;
 grant execute on function public.get_usage_totals() to service_role;
 

@@ -37,11 +37,11 @@ $$;
 
 set local role service_role;
 
-select is(public.read_feed() -> 'has_cdn_purges', 'false', 'nothing waits');
+select is(public.read_feed() -> 'due_cdn_scopes', '[]', 'nothing waits');
 delete from public.generation_status
 where prompt_hash = repeat('a', 64);
 select is(pg_temp.waiting(), 'tag a, object a', 'what is deleted is declared wrong, by key and by object');
-select is(public.read_feed() -> 'has_cdn_purges', 'true', 'and the feed tells of it');
+select is(public.read_feed() -> 'due_cdn_scopes', '["object", "tag"]', 'and the feed tells of it');
 select copperplate.set_aging(true);
 delete from public.generation_status
 where prompt_hash = repeat('b', 64);

@@ -119,13 +119,92 @@ def test_a_declaration_that_is_rolled_back_is_told_to_nobody(owner_url: str) -> 
     assert waiting(owner_url) == 0
 
 
-def test_what_no_process_has_a_cdn_for_is_forgotten_after_a_month(owner_url: str) -> None:
-    declare_wrong(owner_url, *KEYS)
-    for offset, left in (("30 days", 40), ("32 days", 0)):
-        with psycopg.connect(owner_url, options=f"-c copperplate.clock_offset='{offset.replace(' ', '_')}'") as own:
+def test_what_no_process_has_a_cdn_for_is_forgotten(owner_url: str) -> None:
+    with psycopg.connect(owner_url) as connection:
+        connection.execute(
+            """
+            insert into copperplate.cdn_purges (scope, generation_key, bucket, path, declared_at, due_at, seen_at)
+            values
+            ('object', null, 'generated-images', 'never taken', now(), now(), null),
+            ('tag', repeat('a', 64), null, null, now(), now(), null),
+            ('tag', repeat('b', 64), null, null, now(), now(), now())
+            """
+        )
+    for offset, left in (
+        ("1 hour", 3),
+        ("3 hours", 2),
+        ("47 hours", 2),
+        ("49 hours", 1),
+        ("30 days", 1),
+        ("32 days", 0),
+    ):
+        with psycopg.connect(owner_url) as own:
             own.execute("select set_config('copperplate.clock_offset', %s, false)", [offset])
             own.execute("select public.sweep_generations(20)")
-        assert waiting(owner_url) == left
+        assert waiting(owner_url) == left, offset
+
+
+MANY = """
+insert into public.generation_status (
+    prompt_hash, kind, recipe, prompt, dimensions, model, format, status, window_started_at, fence, created_at,
+    updated_at, completed_at
+)
+select
+    encode(sha256(n::text::bytea), 'hex'), 'image', '{}', 'a fox', '64x64', 'm', 'png', 'completed', now(), 1, now(),
+    now(), now()
+from generate_series(1, %(count)s) as n;
+insert into copperplate.cache_entries (
+    key, generation_key, kind, is_original, bucket, path, digest, file_size, format, width, height, created_at,
+    last_accessed_at
+)
+select
+    g.prompt_hash, g.prompt_hash, 'image', true, 'generated-images', '2026/01/' || g.prompt_hash || '.png',
+    g.prompt_hash, 1000, 'png', 64, 64, now(), now()
+from public.generation_status as g;
+"""
+
+
+def make_many(connection: psycopg.Connection, count: int) -> None:
+    connection.execute(MANY.replace("%(count)s", str(count)).encode())
+
+
+@pytest.mark.parametrize(("count", "keys", "objects"), [(100, 100, 100), (300, 101, 1)])
+def test_a_deletion_of_many_gathers_no_list_of_them(owner_url: str, count: int, keys: int, objects: int) -> None:
+    with psycopg.connect(owner_url) as connection:
+        make_many(connection, count)
+        connection.execute("create temporary table told (keys integer, objects integer)")
+        connection.execute(
+            """
+            create or replace function copperplate.add_cdn_purges(p_generation_keys text[], p_objects jsonb)
+            returns void language sql as
+            'insert into pg_temp.told values (cardinality(p_generation_keys), jsonb_array_length(p_objects))'
+            """
+        )
+        connection.execute("delete from copperplate.cache_entries")
+        assert connection.execute("select * from told").fetchall() == [(keys, objects)]
+        connection.rollback()
+
+
+@pytest.mark.parametrize(("count", "rows", "nulls"), [(10_000, 10_000, 0), (10_001, 1, 1)])
+def test_of_very_many_deleted_entries_everything_is_invalid(owner_url: str, count: int, rows: int, nulls: int) -> None:
+    with psycopg.connect(owner_url) as connection:
+        make_many(connection, count)
+        connection.execute("delete from copperplate.cache_entries")
+        counted = connection.execute(
+            "select count(*), count(*) filter (where generation_key is null) from copperplate.invalidations"
+        )
+        assert counted.fetchall() == [(rows, nulls)]
+        connection.rollback()
+
+
+def test_doctor_says_what_waits_for_long(variables: dict[str, str], owner_url: str) -> None:
+    assert "none waits for long" in run("doctor", **variables).stdout
+    declare_wrong(owner_url, *KEYS[:2])
+    with psycopg.connect(owner_url) as connection:
+        connection.execute("update copperplate.cdn_purges set declared_at = declared_at - interval '1 hour'")
+    assert "2 CDN purges wait since" in run("doctor", **variables).stdout
+    worked = run("work", "--once", **variables)
+    assert "CDNs were told to forget 2 copies" in worked.stderr
 
 
 def test_sql_cdn_purges_says_what_waits(owner_url: str) -> None:

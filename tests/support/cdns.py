@@ -11,7 +11,8 @@ from copperplate.operations.cdn_purges import CdnPurges
 from copperplate.ports.cdns import CdnScope
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping, Sequence
+    from collections.abc import AsyncIterator, Callable, Mapping
+    from contextlib import AbstractAsyncContextManager
 
     from copperplate.ports import Cdn, CdnOutbox, ObjectStore
     from copperplate.ports.cdns import CdnCopies
@@ -31,12 +32,18 @@ class NotedCdn:
             raise self.error
 
 
+def opening(cdn: Cdn) -> Callable[[], AbstractAsyncContextManager[Cdn]]:
+    """How this one is opened."""
+
+    @contextlib.asynccontextmanager
+    async def opened() -> AsyncIterator[Cdn]:
+        yield cdn
+
+    return opened
+
+
 def cdn_purges(outbox: CdnOutbox, *cdns: Cdn, stores: Mapping[str, ObjectStore] = MappingProxyType({})) -> CdnPurges:
     """Of a process that has these CDNs."""
 
-    @contextlib.asynccontextmanager
-    async def opened() -> AsyncIterator[Sequence[Cdn]]:
-        yield cdns
-
-    scopes = frozenset(cdn.scope for cdn in cdns)
-    return CdnPurges(outbox, opened, scopes=scopes, copies_live=timedelta(hours=1), stores=stores)
+    opened = {cdn.scope: opening(cdn) for cdn in cdns}
+    return CdnPurges(outbox, opened, copies_live=timedelta(hours=1), stores=stores)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -22,11 +21,11 @@ from copperplate.settings import Settings
 from copperplate.tiers.tiers import Tiers
 from copperplate.work.cdn_purges import CdnWork
 from tests.contract.ledger.harness import complete
-from tests.support.cdns import NotedCdn, cdn_purges
+from tests.support.cdns import NotedCdn, cdn_purges, opening
 from tests.support.pictures import picture_request, upload
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Sequence
+    from contextlib import AbstractAsyncContextManager
 
     from copperplate.ports import Cdn
 
@@ -68,16 +67,13 @@ async def test_each_cdn_is_told_once_at_once_and_once_more_ten_seconds_later(out
     )
 
 
-async def test_a_cdn_that_fails_ends_no_other_and_is_told_again(
-    outbox: Outbox, caplog: pytest.LogCaptureFixture
-) -> None:
+async def test_a_cdn_that_fails_ends_no_other_and_is_told_again(outbox: Outbox) -> None:
     await outbox.declare_wrong()
     down = NotedCdn(CdnScope.TAG, CdnUnavailable("it is down"))
     other = NotedCdn(CdnScope.OBJECT)
     purges = cdn_purges(outbox.ledger, down, other)
     report = await purges.run()
     assert (report.told, report.again, [str(error) for error in report.errors]) == (1, 1, ["it is down"])
-    assert "it is down" in caplog.text
     await outbox.clock.advance(5)
     down.error = None
     await purges.run()
@@ -95,22 +91,22 @@ async def test_what_no_cdn_was_told_in_its_lifetime_is_given_up_and_said(
     assert "1 purges of a CDN that failed are given up" in caplog.text
 
 
-async def test_a_cdn_that_cannot_be_opened_is_an_error_of_the_run(outbox: Outbox) -> None:
-    @contextlib.asynccontextmanager
-    async def refused() -> AsyncIterator[Sequence[Cdn]]:
+async def test_a_cdn_that_cannot_be_opened_is_an_error_of_the_run_and_stops_no_other(outbox: Outbox) -> None:
+    def refused() -> AbstractAsyncContextManager[Cdn]:
         raise Misconfigured("VERCEL_PROJECT_ID is missing")
-        yield ()
 
     await outbox.declare_wrong()
-    purges = CdnPurges(outbox.ledger, refused, scopes={CdnScope.TAG}, copies_live=timedelta(hours=1))
-    [error] = (await purges.run()).errors
-    assert "VERCEL_PROJECT_ID" in str(error)
+    other = NotedCdn(CdnScope.OBJECT)
+    cdns = {CdnScope.TAG: refused, CdnScope.OBJECT: opening(other)}
+    report = await CdnPurges(outbox.ledger, cdns, copies_live=timedelta(hours=1)).run()
+    assert [str(error) for error in report.errors] == ["VERCEL_PROJECT_ID is missing"]
+    assert (report.told, len(other.told)) == (1, 1)
 
 
 async def test_without_a_cdn_nothing_is_taken(outbox: Outbox) -> None:
     await outbox.declare_wrong()
     assert await cdn_purges(outbox.ledger).run() == CdnReport()
-    assert await tell_cdns(Settings.from_env({}), outbox.ledger) == CdnReport()
+    assert await tell_cdns(Settings.from_env({}), outbox.ledger, {}) == CdnReport()
     assert len(outbox.ledger._cdn_purges) == 2
     assert {row.tries for row in outbox.ledger._cdn_purges} == {0}
 
@@ -174,15 +170,38 @@ async def test_a_run_begins_at_most_every_five_seconds(outbox: Outbox) -> None:
 
 async def test_the_feed_asks_for_a_step_where_there_is_a_cdn_and_something_for_it(outbox: Outbox) -> None:
     without, process = Process(outbox), Process(outbox, NotedCdn(CdnScope.OBJECT))
-    without.work.note_purges()
-    process.work.note_purges()
-    assert (without.asked, process.asked) == (0, 1)
-    process.work.begin_if_due()  # nothing is due: what the feed tells of is for others
+    for due, asked in (({"tag"}, 0), ({"object"}, 1), ({"tag", "object"}, 2)):
+        without.work.note_purges(due)
+        process.work.note_purges(due)
+        assert (without.asked, process.asked) == (0, asked)
+
+
+async def test_who_comes_too_late_for_a_purge_is_there_for_the_next(outbox: Outbox) -> None:
+    late = NotedCdn()
+    process = Process(outbox, late)
+    await outbox.declare_wrong("first")
+    await cdn_purges(outbox.ledger, NotedCdn()).run()
+    process.work.begin_if_due()
     await process.work.finish(within_seconds=1)
-    process.work.note_purges()
-    await outbox.clock.advance(30)
-    process.work.note_purges()
-    assert process.asked == 2
+    assert not late.told
+    process.work.note_purges({"tag"})
+    assert process.asked == 0, "no run may begin yet"
+    await outbox.declare_wrong("second")
+    await outbox.clock.advance(5)
+    process.work.note_purges((await outbox.ledger.read_feed(None, None)).due_cdn_scopes)
+    assert process.asked == 1
+    process.work.begin_if_due()
+    await process.work.finish(within_seconds=1)
+    assert [copies.generation_keys for copies in late.told] == [(picture_request("second").generation_key,)]
+
+
+async def test_a_cdn_that_fails_is_logged_once_a_run(outbox: Outbox, caplog: pytest.LogCaptureFixture) -> None:
+    process = Process(outbox, NotedCdn(error=CdnUnavailable("it is down")), NotedCdn(CdnScope.OBJECT))
+    await outbox.declare_wrong()
+    process.work.begin_if_due()
+    await process.work.finish(within_seconds=1)
+    assert caplog.text.count("it is down") == 1
+    assert process.work.told == 1
 
 
 async def test_the_feed_is_read_for_purges_too(outbox: Outbox) -> None:
@@ -257,6 +276,7 @@ def test_what_a_command_says_of_cdns(capsys: pytest.CaptureFixture[str]) -> None
         say_of_cdns(report)
     said = capsys.readouterr().err.splitlines()
     assert [line.rpartition("[")[2] for line in said] == ["ledger_unavailable]", "cdn_unavailable]", said[2]]
+    assert said[1].startswith("Vercel is down. The work step tells it again")
     assert "told to forget 3 copies" in said[2]
 
 

@@ -142,7 +142,7 @@ async def test_without_a_token_metrics_are_closed() -> None:
     assert "COPPERPLATE_METRICS_TOKEN" in answer.json()["detail"]
 
 
-NOTHING = UsageTotals(usage=[], money=[], latency=[], in_flight=0, discarded=0)
+NOTHING = UsageTotals(usage=[], money=[], latency=[], in_flight=0, discarded=0, cdn_purges=[])
 NOTHING_KEPT = KindStats(
     pictures=0,
     accesses=0,

@@ -15,7 +15,6 @@ if TYPE_CHECKING:
 
 SECONDS: Final = 10.0
 MAX_TAGS: Final = 16  # one call takes no more
-MAX_CALLS: Final = 2  # at once: only a few a minute are taken
 # Deleted, not invalidated: a wrong picture must not be shown once more while it is made anew.
 PATH: Final = "/v1/edge-cache/dangerously-delete-by-tags"
 
@@ -37,10 +36,8 @@ class VercelCdn:
         await self._client.aclose()
 
     async def forget(self, copies: CdnCopies) -> None:
-        """See `Cdn.forget`. More keys than two calls take are every picture of the project."""
-        tags = [tag_of(key) for key in copies.generation_keys]
-        if copies.is_everything or len(tags) > MAX_CALLS * MAX_TAGS:
-            tags = [ALL_TAG]
+        """See `Cdn.forget`."""
+        tags = [ALL_TAG] if copies.is_everything else [tag_of(key) for key in copies.generation_keys]
         for first in range(0, len(tags), MAX_TAGS):
             await self._delete(tags[first : first + MAX_TAGS])
 
@@ -52,7 +49,8 @@ class VercelCdn:
         if answer.status_code in (401, 403, 404):
             raise Misconfigured(
                 f"Vercel refuses the purge ({answer.status_code}): check COPPERPLATE_VERCEL_TOKEN, VERCEL_PROJECT_ID "
-                "and VERCEL_TEAM_ID. Its copies end after COPPERPLATE_CDN_SECONDS."
+                "and VERCEL_TEAM_ID. Its copies end by themselves after "
+                "COPPERPLATE_CDN_SECONDS."
             )
         if not answer.is_success:
             raise CdnUnavailable(_advise(f"answers {answer.status_code}", tags))
@@ -61,6 +59,6 @@ class VercelCdn:
 def _advise(what: str, tags: list[str]) -> str:
     command = " ".join(f"--tag {tag}" for tag in tags)
     return (
-        f"Vercel's API {what}: its copies end after COPPERPLATE_CDN_SECONDS, or run "
+        f"Vercel's API {what}: its copies end by themselves after COPPERPLATE_CDN_SECONDS, or run "
         f"`vercel cache dangerously-delete {command}`."
     )

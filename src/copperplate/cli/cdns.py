@@ -5,21 +5,34 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from copperplate.cli.shared import say
-from copperplate.compose import make_cdn_purges
+from copperplate.compose import cdns_of, make_cdn_purges
 from copperplate.errors import LedgerUnavailable
 from copperplate.operations.cdn_purges import LATE, CdnReport
 
 if TYPE_CHECKING:
-    from copperplate.ports import CdnOutbox
+    from collections.abc import Mapping
+
+    from copperplate.ports import CdnOutbox, ObjectStore
     from copperplate.settings import Settings
 
 
-async def tell_cdns(settings: Settings, ledger: CdnOutbox) -> CdnReport | None:
-    """One run over what waits in the outbox; None where the ledger does not answer any more."""
+async def tell_cdns(settings: Settings, ledger: CdnOutbox, stores: Mapping[str, ObjectStore]) -> CdnReport | None:
+    """One run over what waits in the outbox, of others too; None where the ledger does not answer any more."""
     try:
-        return await make_cdn_purges(settings, ledger, {}).run()
+        return await make_cdn_purges(settings, ledger, stores).run()
     except LedgerUnavailable:
         return None
+
+
+def say_if_none(settings: Settings) -> bool:
+    """Whether there is no CDN to be told from here, which it says."""
+    if cdns_of(settings):
+        return False
+    say(
+        "No CDN is set here: set COPPERPLATE_VERCEL_TOKEN and VERCEL_PROJECT_ID where the work step runs. Until then "
+        "copies end by themselves. [misconfigured]"
+    )
+    return True
 
 
 def say_of_cdns(report: CdnReport | None) -> None:
@@ -28,7 +41,8 @@ def say_of_cdns(report: CdnReport | None) -> None:
         say("CDNs were not told yet: the work step tells them [ledger_unavailable]")
         return
     for error in report.errors:
-        say(f"{error} The work step tells it again; `copperplate work` does so from here [{error.code}]")
+        what = str(error).removesuffix(".")
+        say(f"{what}. The work step tells it again; `copperplate work` does so from here [{error.code}]")
     if report.again:
         say(
             f"CDNs were told to forget {report.told:,} copies; the work step (`copperplate work`) tells them once more "

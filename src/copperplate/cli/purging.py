@@ -14,8 +14,8 @@ from copperplate.cli.database import show
 from copperplate.cli.exit_codes import EXIT_FAILED, EXIT_OK, EXIT_USAGE
 from copperplate.cli.lineage import tree_lines
 from copperplate.cli.operations import days, loss_of
-from copperplate.cli.purging_tiers import PURGED_TIERS, run_purge_of_tiers
-from copperplate.cli.shared import A_KEY, WHERE_KEYS_ARE, add_command, key_of, say, settings_of, with_database
+from copperplate.cli.purging_tiers import OF_AN_UNKNOWN_KEY, PURGED_TIERS, run_purge_of_tiers
+from copperplate.cli.shared import A_KEY, add_command, key_of, say, settings_of, with_database
 from copperplate.compose import open_backend
 from copperplate.feed import Tier
 from copperplate.model import Condition
@@ -83,7 +83,9 @@ def run_purge(arguments: argparse.Namespace) -> int:
     if fault := _fault_of(arguments, condition):
         say(fault)
         return EXIT_USAGE
-    if not arguments.dry_run and not consent.can_be_had(arguments):
+    is_of_copies = arguments.tier and Tier.STORAGE.value not in arguments.tier
+    what = "drops copies" if is_of_copies else consent.REMOVAL
+    if not arguments.dry_run and not consent.can_be_had(arguments, what):
         return EXIT_USAGE
     if arguments.tier:
         return run_purge_of_tiers(settings, arguments, None if arguments.all else condition)
@@ -113,7 +115,7 @@ def _run_purge_of_pictures(settings: Settings, arguments: argparse.Namespace, co
                 with_children=arguments.with_children,
                 stores=stores,
             )
-            return figures, None if is_dry_run else await tell_cdns(opened, ledger)
+            return figures, None if is_dry_run else await tell_cdns(opened, ledger, stores)
 
     with with_database(settings) as opened:
         if not arguments.dry_run and not arguments.yes:
@@ -127,7 +129,7 @@ def _run_purge_of_pictures(settings: Settings, arguments: argparse.Namespace, co
     if figures["pinned"]:
         say("pinned pictures are left: --with-pinned means them, too, and --key names one")
     if condition == Condition(key=arguments.key) and not figures["generations"]:
-        say(f"nothing is known of this key, and nothing was removed. {WHERE_KEYS_ARE}")
+        say(OF_AN_UNKNOWN_KEY)
     return EXIT_OK
 
 

@@ -7,13 +7,14 @@ import contextlib
 from typing import TYPE_CHECKING, Any, Final
 
 from copperplate.cli import consent
-from copperplate.cli.cdns import say_of_cdns, tell_cdns
+from copperplate.cli.cdns import say_if_none, say_of_cdns, tell_cdns
 from copperplate.cli.database import show
 from copperplate.cli.exit_codes import EXIT_FAILED, EXIT_OK
 from copperplate.cli.operations import loss_of
-from copperplate.cli.shared import say, with_database
+from copperplate.cli.shared import WHERE_KEYS_ARE, say, with_database
 from copperplate.compose import open_backend, open_redis_copies
 from copperplate.feed import Tier
+from copperplate.model import Condition
 from copperplate.operations.purge_tiers import TierPurge, purge_tiers
 
 if TYPE_CHECKING:
@@ -21,12 +22,15 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from contextlib import AbstractAsyncContextManager
 
-    from copperplate.model import Condition
     from copperplate.operations.cdn_purges import CdnReport
     from copperplate.operations.purge_tiers import SharedCopies
     from copperplate.ports import Feed
+    from copperplate.ports.maintenance import Maintenance
     from copperplate.settings import Settings
 
+OF_AN_UNKNOWN_KEY: Final = f"nothing is known of this key, and nothing was removed. {WHERE_KEYS_ARE}"
+# What is dropped from these CDNs are told.
+_IN_CDNS: Final = {Tier.STORAGE, Tier.CDN}
 PURGED_TIERS: Final = tuple(tier.value for tier in (Tier.MEMORY, Tier.DISK, Tier.REDIS, Tier.STORAGE, Tier.CDN))
 
 
@@ -39,25 +43,49 @@ def run_purge_of_tiers(settings: Settings, arguments: argparse.Namespace, condit
         with_children=arguments.with_children,
     )
 
+    is_known = True
+
     async def run(opened: Settings, *, is_dry_run: bool) -> tuple[dict[str, Any], CdnReport | None]:
+        nonlocal is_known
         async with open_backend(opened) as (ledger, stores):
+            is_known = is_known and await _is_known(ledger, condition)
             async with _open_redis(opened, ledger, asked) as redis:
                 figures = await purge_tiers(ledger, asked, is_dry_run=is_dry_run, stores=stores, redis=redis)
-            is_told = not is_dry_run and not asked.tiers.isdisjoint({Tier.STORAGE, Tier.CDN})
-            return figures, await tell_cdns(opened, ledger) if is_told else None
+            is_told = not is_dry_run and not asked.tiers.isdisjoint(_IN_CDNS)
+            return figures, await tell_cdns(opened, ledger, stores) if is_told else None
 
     with with_database(settings) as opened:
         if not arguments.dry_run and not arguments.yes:
             found, _ = asyncio.run(run(opened, is_dry_run=True))
-            if not consent.is_given(arguments, "; ".join(_losses(found))):
+            verb = "removes" if "storage" in found else "drops"
+            if not consent.is_given(arguments, "; ".join(_losses(found)), verb=verb):
                 return EXIT_FAILED
         figures, report = asyncio.run(run(opened, is_dry_run=arguments.dry_run))
-    _show(figures, arguments)
-    if not arguments.dry_run and not asked.tiers.isdisjoint({Tier.STORAGE, Tier.CDN}):
+        _show(figures, arguments)
+        is_without_cdn = Tier.CDN in asked.tiers and say_if_none(opened)
+        _say_of_redis(opened, asked, is_dry_run=arguments.dry_run)
+    if not arguments.dry_run and not asked.tiers.isdisjoint(_IN_CDNS):
         say_of_cdns(report)
     if figures.get("storage", {}).get("pinned"):
         say("pinned pictures are left: --with-pinned means them, too")
-    return EXIT_OK
+    if not is_known:
+        say(OF_AN_UNKNOWN_KEY)
+    return EXIT_FAILED if is_without_cdn and asked.tiers == {Tier.CDN} else EXIT_OK
+
+
+async def _is_known(ledger: Maintenance, condition: Condition | None) -> bool:
+    """Whether the ledger has a picture of the key, where nothing but a key is asked for."""
+    if condition is None or condition != Condition(key=condition.key):
+        return True
+    return bool((await ledger.purge(condition, 1, is_dry_run=True, with_pinned=True)).generations)
+
+
+def _say_of_redis(settings: Settings, asked: TierPurge, *, is_dry_run: bool) -> None:
+    if Tier.REDIS in asked.tiers and settings.redis_url is None and not is_dry_run:
+        say(
+            "Redis was not reached, REDIS_URL is not set here: its copies are wrong for every process, and end by "
+            "themselves."
+        )
 
 
 def _open_redis(settings: Settings, ledger: Feed, asked: TierPurge) -> AbstractAsyncContextManager[SharedCopies | None]:
@@ -93,6 +121,7 @@ def _show(figures: dict[str, Any], arguments: argparse.Namespace) -> None:
         return
     for tier, values in figures.items():
         known = {name: value for name, value in values.items() if name != "tree" and value is not None}
-        print(tier, *(f"{name}={value}" for name, value in known.items()))
+        most = ("at most",) if tier in ("memory", "disk") else ()
+        print(tier, *most, *(f"{name}={value}" for name, value in known.items()))
     if not arguments.dry_run and not {"memory", "disk"}.isdisjoint(figures):
         say("processes drop what they have in memory and on disk within 3 seconds, or before they answer any of it")

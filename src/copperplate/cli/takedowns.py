@@ -76,7 +76,7 @@ def run_takedown(arguments: argparse.Namespace) -> int:
     async def run(opened: Settings) -> tuple[Takedown, CdnReport | None]:
         async with open_backend(opened) as (ledger, stores):
             taken = await take_down(ledger, arguments.key, reason=arguments.reason, stores=stores)
-            return taken, await tell_cdns(opened, ledger)
+            return taken, await tell_cdns(opened, ledger, stores)
 
     with with_database(settings) as opened:
         if not arguments.yes:

@@ -46,13 +46,13 @@ def run_work(arguments: argparse.Namespace) -> int:
     if arguments.dry_run:
         return _list(arguments)
 
-    async def run(opened: Settings) -> Report:
+    async def run(opened: Settings) -> tuple[Report, int]:
         async with open_services(opened) as services:
             limit = arguments.limit or opened.work_items
             if arguments.once:
                 report = await services.work.run(within_seconds=math.inf, in_flight=limit, at_most=limit)
                 await services.work.cdns.empty(most_runs=1)
-                return report
+                return report, services.work.cdns.told
             total = Report()
             while True:
                 total += await services.work.run(within_seconds=math.inf, in_flight=limit)
@@ -60,11 +60,13 @@ def run_work(arguments: argparse.Namespace) -> int:
                     break
                 await services.clock.sleep(AGAIN_SECONDS)
             await services.work.cdns.empty()
-            return total
+            return total, services.work.cdns.told
 
     with with_database(settings_of(arguments)) as settings:
-        report = asyncio.run(run(settings))
+        report, told = asyncio.run(run(settings))
     show(asdict(report), as_json=arguments.json)
+    if told:
+        say(f"CDNs were told to forget {told:,} copies")
     if report.put_back:
         say("what was put back is made later: run it again, or leave it to a server")
     return EXIT_FAILED if report.failed else EXIT_OK

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import logging
 from datetime import timedelta
 from typing import TYPE_CHECKING
@@ -14,7 +15,8 @@ from copperplate.ports.cdns import CdnScope
 from copperplate.recipes.kinds import BUCKETS
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping, Sequence
+    from collections.abc import AsyncIterator, Callable, Mapping
+    from contextlib import AbstractAsyncContextManager
 
     from copperplate.adapters.ledger.sql_ledger import SqlLedger
     from copperplate.adapters.vercel_cdn import VercelCdn
@@ -63,31 +65,32 @@ async def open_backend(settings: Settings) -> AsyncIterator[tuple[SqlLedger, Sto
         yield PostgrestLedger(client, f"{url}/rest/v1", key), stores
 
 
-@contextlib.asynccontextmanager
-async def open_cdns(settings: Settings) -> AsyncIterator[Sequence[Cdn]]:
-    """The CDNs that can be purged: Storage's in a Supabase project, Vercel's where a token to purge it is set."""
-    async with contextlib.AsyncExitStack() as opened:
-        cdns: list[Cdn] = []
-        if settings.supabase_url is not None and settings.supabase_key is not None:
-            from copperplate.adapters.supabase.cdn import StorageCdn
-            from copperplate.adapters.supabase.http import make_client
+def cdns_of(settings: Settings) -> Mapping[CdnScope, Callable[[], AbstractAsyncContextManager[Cdn]]]:
+    """How to open the CDNs that can be purged: Storage's in a Supabase project, Vercel's where a token for it is set.
 
-            client = await opened.enter_async_context(make_client())
-            cdns.append(StorageCdn(client, settings.supabase_url, settings.supabase_key))
-        if settings.vercel_token is not None:
-            cdns.append(await opened.enter_async_context(_make_vercel_cdn(settings, settings.vercel_token)))
-        yield cdns
+    Opening raises `Misconfigured`.
+    """
+    cdns = dict[CdnScope, "Callable[[], AbstractAsyncContextManager[Cdn]]"]()
+    if settings.supabase_url is not None and settings.supabase_key is not None:
+        cdns[CdnScope.OBJECT] = functools.partial(_open_storage_cdn, settings.supabase_url, settings.supabase_key)
+    if settings.vercel_token is not None:
+        cdns[CdnScope.TAG] = functools.partial(_make_vercel_cdn, settings, settings.vercel_token)
+    return cdns
 
 
 def make_cdn_purges(settings: Settings, outbox: CdnOutbox, stores: Stores) -> CdnPurges:
-    """Who tells this process's CDNs; these are opened for each run."""
-    scopes = set[CdnScope]()
-    if settings.supabase_url is not None and settings.supabase_key is not None:
-        scopes.add(CdnScope.OBJECT)
-    if settings.vercel_token is not None:
-        scopes.add(CdnScope.TAG)
+    """Who tells this process's CDNs."""
     live = max(settings.cdn + settings.cdn_stale, STORAGE_COPIES_LIVE)
-    return CdnPurges(outbox, lambda: open_cdns(settings), scopes=scopes, copies_live=live, stores=stores)
+    return CdnPurges(outbox, cdns_of(settings), copies_live=live, stores=stores)
+
+
+@contextlib.asynccontextmanager
+async def _open_storage_cdn(url: str, key: str) -> AsyncIterator[Cdn]:
+    from copperplate.adapters.supabase.cdn import StorageCdn
+    from copperplate.adapters.supabase.http import make_client
+
+    async with make_client() as client:
+        yield StorageCdn(client, url, key)
 
 
 def _make_vercel_cdn(settings: Settings, token: str) -> VercelCdn:

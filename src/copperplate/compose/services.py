@@ -129,8 +129,8 @@ def assemble(  # noqa: PLR0913 - each adapter once
 ) -> Services:
     """The core over these adapters; without `web` nothing is fetched by address. The caller closes what it opened."""
 
-    def note_cdn_purges() -> None:
-        work.cdns.note_purges()
+    def note_cdn_purges(due: frozenset[str]) -> None:
+        work.cdns.note_purges(due)
 
     tiers = make_tiers(settings, ledger, clock, note_cdn_purges=note_cdn_purges)
     coordinator = Coordinator(

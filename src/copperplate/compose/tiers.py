@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def make_tiers(
-    settings: Settings, feed: Feed, clock: Clock, *, note_cdn_purges: Callable[[], None] = lambda: None
+    settings: Settings, feed: Feed, clock: Clock, *, note_cdn_purges: Callable[[frozenset[str]], None] = lambda _: None
 ) -> Tiers:
     """Those that are on; opened when they are first used. What the feed says of CDN purges is passed on."""
     memory = None

@@ -95,6 +95,8 @@ def render(
         lines += _histogram("copperplate_answer_seconds", row)
     for (name, what), value in zip(GAUGES, (totals.in_flight, totals.discarded), strict=True):
         lines += [*_head(name, what, "gauge"), f"{name} {_number(value)}"]
+    lines += _head("copperplate_cdn_purges", "CDN purges that wait in the outbox.", "gauge")
+    lines += [f'copperplate_cdn_purges{{scope="{each.scope}"}} {_number(each.purges)}' for each in totals.cdn_purges]
     for name, what, column in KIND_GAUGES:
         lines += _head(name, what, "gauge")
         lines += [f'{name}{{kind="{kind}"}} {_number(getattr(stats, column))}' for kind, stats in kept.items()]

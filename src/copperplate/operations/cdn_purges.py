@@ -12,10 +12,10 @@ from uuid import uuid4
 
 from copperplate.errors import CdnUnavailable, LedgerUnavailable, Misconfigured
 from copperplate.operations.copies import remove_now
-from copperplate.ports.cdns import CdnScope
+from copperplate.ports.cdns import MOST, CdnScope
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Mapping
     from collections.abc import Set as AbstractSet
     from contextlib import AbstractAsyncContextManager
     from uuid import UUID
@@ -25,8 +25,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-# Of a scope in one run: two calls to Vercel, which takes few a minute. More are everything.
-MOST: Final = 32
 # Longer than one run takes, however slow the CDNs are.
 HELD_FOR: Final = timedelta(seconds=90)
 # For so long after it was declared wrong a picture may still get into a CDN: see settle_cdn_purges.
@@ -46,7 +44,7 @@ class CdnReport:
 
 
 class CdnPurges:
-    """Empties the outbox, as far as this process has CDNs: `scopes`; without any it takes nothing.
+    """Empties the outbox, as far as this process has CDNs, opened for each run; without any it takes nothing.
 
     Any number of processes may do so at once. `copies_live` is how long a CDN serves a copy without asking. Objects are
     removed from the `stores` given before their CDN is told, which would else fetch them once more.
@@ -55,22 +53,25 @@ class CdnPurges:
     def __init__(
         self,
         outbox: CdnOutbox,
-        open_cdns: Callable[[], AbstractAsyncContextManager[Sequence[Cdn]]],
+        cdns: Mapping[CdnScope, Callable[[], AbstractAsyncContextManager[Cdn]]],
         *,
-        scopes: AbstractSet[CdnScope],
         copies_live: timedelta,
         stores: Mapping[str, ObjectStore] = MappingProxyType({}),
     ) -> None:
         self._outbox = outbox
-        self._open_cdns = open_cdns
-        self._scopes = scopes
+        self._cdns = cdns
         self._lifetime = copies_live + LATE
         self._stores = stores
 
     @property
     def is_off(self) -> bool:
         """Whether this process has no CDN to tell."""
-        return not self._scopes
+        return not self._cdns
+
+    @property
+    def scopes(self) -> AbstractSet[CdnScope]:
+        """Of the CDNs of this process."""
+        return self._cdns.keys()
 
     async def run(self) -> CdnReport:
         """Tell each CDN what is due, once. What fails is due again later.
@@ -81,11 +82,11 @@ class CdnPurges:
             return CdnReport()
         claim = uuid4()
         taken = await self._outbox.take_cdn_purges(
-            self._scopes, claim, limit=MOST, held_for=HELD_FOR, lifetime=self._lifetime
+            self.scopes, claim, limit=MOST, held_for=HELD_FOR, lifetime=self._lifetime
         )
         if taken.dropped:
             logger.warning("%d purges of a CDN that failed are given up: their copies have ended", taken.dropped)
-        if not any(taken.has(scope) for scope in self._scopes):
+        if not any(taken.has(scope) for scope in self.scopes):
             return CdnReport()
         objects = [(bucket, path) for bucket, path in taken.objects if path is not None]
         stores = {bucket: store for bucket, store in self._stores.items() if any(each[0] == bucket for each in objects)}
@@ -93,31 +94,25 @@ class CdnPurges:
         return await self._tell_all(claim, taken)
 
     async def _tell_all(self, claim: UUID, taken: CdnCopies) -> CdnReport:
-        try:
-            async with self._open_cdns() as cdns:
-                asked = [cdn for cdn in cdns if taken.has(cdn.scope)]
-                reports = await asyncio.gather(*(self._tell(claim, cdn, taken) for cdn in asked))
-        except Misconfigured as error:  # one that cannot be opened
-            reports = [await self._settle(claim, scope, 0, error) for scope in self._scopes]
+        reports = await asyncio.gather(*(self._tell(claim, scope, taken) for scope in self.scopes if taken.has(scope)))
         return CdnReport(
             told=sum(report.told for report in reports),
             again=sum(report.again for report in reports),
             errors=tuple(error for report in reports for error in report.errors),
         )
 
-    async def _tell(self, claim: UUID, cdn: Cdn, taken: CdnCopies) -> CdnReport:
-        told = len(taken.objects) if cdn.scope is CdnScope.OBJECT else len(taken.generation_keys) or 1
+    async def _tell(self, claim: UUID, scope: CdnScope, taken: CdnCopies) -> CdnReport:
+        told = len(taken.objects) if scope is CdnScope.OBJECT else len(taken.generation_keys) or 1
         try:
-            await cdn.forget(taken)
+            async with self._cdns[scope]() as cdn:
+                await cdn.forget(taken)
         except (CdnUnavailable, Misconfigured) as error:
-            return await self._settle(claim, cdn.scope, 0, error)
-        return await self._settle(claim, cdn.scope, told, None)
+            return await self._settle(claim, scope, 0, error)
+        return await self._settle(claim, scope, told, None)
 
     async def _settle(
         self, claim: UUID, scope: CdnScope, told: int, error: CdnUnavailable | Misconfigured | None
     ) -> CdnReport:
-        if error is not None:
-            logger.warning("a CDN is told again later what it is to forget: %s", error)
         again = 0
         try:
             again = await self._outbox.settle_cdn_purges(claim, scope, is_done=error is None)

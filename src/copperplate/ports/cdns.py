@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
     from datetime import timedelta
     from uuid import UUID
+
+
+# Copies of a scope that a CDN is told of at once: two calls to Vercel, which takes few a minute. More are everything.
+MOST: Final = 32
 
 
 class CdnScope(StrEnum):
@@ -54,7 +58,10 @@ class Cdn(Protocol):
     scope: CdnScope
 
     async def forget(self, copies: CdnCopies) -> None:
-        """Drop these copies, those of its scope. May be repeated. Raises `CdnUnavailable`, `Misconfigured`."""
+        """Drop these copies, those of its scope, `MOST` of them at most.
+
+        May be repeated. Raises `CdnUnavailable`, `Misconfigured`.
+        """
 
 
 class CdnOutbox(Protocol):

@@ -137,14 +137,24 @@ class LatencySum(_Row):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class WaitingCdnPurges(_Row):
+    """CDN purges of a scope that wait in the outbox, and when the oldest was declared, in seconds of the epoch."""
+
+    scope: str
+    purges: int
+    since: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class UsageTotals:
-    """Sums since the beginning; generations that are led now, and objects that wait to be removed."""
+    """Sums since the beginning; generations that are led now; objects that wait to be removed, and CDN purges."""
 
     usage: Sequence[UsageSum]
     money: Sequence[MoneySum]
     latency: Sequence[LatencySum]
     in_flight: int
     discarded: int
+    cdn_purges: Sequence[WaitingCdnPurges]
 
     @classmethod
     def from_row(cls, row: Mapping[str, Any]) -> UsageTotals:
@@ -155,6 +165,7 @@ class UsageTotals:
             latency=[LatencySum.from_row(each) for each in row["latency"]],
             in_flight=row["in_flight"],
             discarded=row["discarded"],
+            cdn_purges=[WaitingCdnPurges.from_row(each) for each in row["cdn_purges"]],
         )
 
 

@@ -43,7 +43,7 @@ class Tiers:
         stale_for: timedelta = timedelta(0),
         memory: MemoryTier | None = None,
         shared: Sequence[CopyTier] = (),
-        note_cdn_purges: Callable[[], None] = lambda: None,
+        note_cdn_purges: Callable[[frozenset[str]], None] = lambda _: None,
     ) -> None:
         self._memory = memory if feed is not None else None
         self._shared = tuple(shared) if feed is not None else ()
@@ -258,8 +258,8 @@ class Tiers:
     def _drop_wrong(self, page: FeedPage) -> None:
         """Memory forgets what is wrong at once, the disk soon. There and in Redis a copy that is found is judged."""
         self._removals.note(page)
-        if page.has_cdn_purges:
-            self._note_cdn_purges()
+        if page.due_cdn_scopes:
+            self._note_cdn_purges(page.due_cdn_scopes)
         memory, names = self._memory, self._names
         if memory is None or names is None:
             return

@@ -13,6 +13,7 @@ from copperplate.unexpected import log_unexpected
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from collections.abc import Set as AbstractSet
 
     from copperplate.operations.cdn_purges import CdnPurges
     from copperplate.ports import Clock
@@ -20,12 +21,13 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 PAUSE_SECONDS: Final = 5.0
-# After a run that found nothing the feed is not believed for so long: what it tells of is due at a CDN of others.
-DEAF_SECONDS: Final = 30.0
 
 
 class CdnWork:
-    """Runs of `CdnPurges`, one after the other. A process has one; `note_due` asks for a work step."""
+    """Runs of `CdnPurges`, one after the other. A process has one; `note_due` asks for a work step.
+
+    `told` counts what CDNs were told to forget, those once more included.
+    """
 
     def __init__(self, purges: CdnPurges, clock: Clock, *, note_due: Callable[[], None]) -> None:
         self._purges = purges
@@ -33,20 +35,25 @@ class CdnWork:
         self._note_due = note_due
         self._running: asyncio.Task[None] | None = None
         self._report = CdnReport()
-        self._begun_at = self._nothing_at = -math.inf
+        self._begun_at = -math.inf
+        self.told = 0
 
-    def note_purges(self) -> None:
-        """The feed says that purges wait."""
-        if not self._purges.is_off and self._clock.monotonic() >= self._nothing_at + DEAF_SECONDS:
+    def note_purges(self, due: AbstractSet[str]) -> None:
+        """The feed says that purges of these scopes wait; those without a CDN here are for others."""
+        if self._may_begin and not due.isdisjoint(self._purges.scopes):
             self._note_due()
 
     def begin_if_due(self) -> None:
-        """Begin a run in the background, unless one is under way or began five seconds ago."""
-        now = self._clock.monotonic()
-        if self._purges.is_off or self._running is not None or now < self._begun_at + PAUSE_SECONDS:
+        """Begin a run in the background, unless one is under way or began less than five seconds ago."""
+        if not self._may_begin:
             return
-        self._begun_at = now
+        self._begun_at = self._clock.monotonic()
         self._running = asyncio.create_task(self._run())
+
+    @property
+    def _may_begin(self) -> bool:
+        is_paused = self._clock.monotonic() < self._begun_at + PAUSE_SECONDS
+        return not self._purges.is_off and self._running is None and not is_paused
 
     async def finish(self, *, within_seconds: float) -> None:
         """Wait for the run under way; a late one is broken off, and what it took is taken by another later."""
@@ -72,9 +79,10 @@ class CdnWork:
     async def _run(self) -> None:
         self._report = CdnReport()
         try:
-            self._report = report = await self._purges.run()
-            if not report.told and not report.errors:
-                self._nothing_at = self._clock.monotonic()
+            self._report = await self._purges.run()
+            self.told += self._report.told
+            for error in self._report.errors:
+                logger.warning("a CDN is told again later what it is to forget: %s", error)
         except CopperplateError as error:
             logger.warning("CDNs are told later what they are to forget: %s", error.code)
         except Exception as error:  # noqa: BLE001 - the next run may go well

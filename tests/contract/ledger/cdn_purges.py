@@ -53,22 +53,44 @@ async def purge(harness: LedgerHarness, prompt: str) -> None:
     await harness.ledger.purge(Condition(prompt=prompt), 10, is_dry_run=False)
 
 
+async def due(harness: LedgerHarness) -> frozenset[str]:
+    page = await harness.ledger.read_feed(None, None)
+    scopes: frozenset[str] = page.due_cdn_scopes
+    return scopes
+
+
 class CdnPurgeContract:
     """What is declared wrong waits for the CDNs until they were told, once at once and once when no tier has it."""
 
     async def test_a_purge_waits_for_cdns_by_key_and_by_object(self, harness: LedgerHarness) -> None:
-        assert not (await harness.ledger.read_feed(None, None)).has_cdn_purges
+        assert not await due(harness)
         asked, objects = await make(harness, "wrong")
         await make(harness, "right")
         assert await take(harness) == CdnCopies()
         await purge(harness, "wrong")
-        assert (await harness.ledger.read_feed(None, None)).has_cdn_purges
+        assert await due(harness) == {"tag", "object"}
         taken = await take(harness)
         assert (taken.generation_keys, taken.is_everything) == ((asked.generation_key,), False)
         assert set(taken.objects) == objects
         # Held by whoever took it.
         assert await take(harness) == CdnCopies()
-        assert not (await harness.ledger.read_feed(None, None)).has_cdn_purges
+        assert not await due(harness)
+
+    async def test_the_feed_says_which_scopes_are_due(self, harness: LedgerHarness) -> None:
+        await make(harness, "wrong")
+        await purge(harness, "wrong")
+        await take(harness, CdnScope.TAG)
+        assert await due(harness) == {"object"}
+
+    async def test_what_waits_is_counted_by_scope_from_the_oldest_on(self, harness: LedgerHarness) -> None:
+        assert not (await harness.ledger.usage_totals()).cdn_purges
+        await make(harness, "wrong")
+        await purge(harness, "wrong")
+        await harness.advance(5)
+        await harness.ledger.take_down(picture_request("nobody's").generation_key)
+        objects, tags = (await harness.ledger.usage_totals()).cdn_purges
+        assert [(each.scope, each.purges) for each in (objects, tags)] == [("object", 2), ("tag", 2)]
+        assert abs(objects.since - tags.since) < 1
 
     async def test_a_dry_run_and_a_cleanup_by_age_declare_nothing_wrong(self, harness: LedgerHarness) -> None:
         await make(harness, "old")
@@ -103,6 +125,19 @@ class CdnPurgeContract:
         await harness.ledger.purge(Condition(key=original.generation_key), 10, is_dry_run=False)
         taken = await take(harness)
         assert (taken.generation_keys, taken.objects) == ((), (("processed-images", original.path),))
+
+    @pytest.mark.parametrize("how", ["takedown", "copies"])
+    async def test_no_tag_of_a_private_kind_is_purged(self, harness: LedgerHarness, how: str) -> None:
+        photo = source()
+        await harness.ledger.note_source(photo, owner=None)
+        key = (await complete(harness.ledger, processed(photo), "cut out")).generation_key
+        if how == "takedown":
+            await harness.ledger.take_down(key)
+        else:
+            await harness.ledger.purge_copies([Tier.CDN], Condition(key=key), is_dry_run=False)
+        taken = await take(harness)
+        assert (taken.generation_keys, taken.is_everything) == ((), False)
+        assert taken.objects
 
     async def test_a_process_takes_what_its_cdns_know(self, harness: LedgerHarness) -> None:
         asked, objects = await make(harness, "wrong")

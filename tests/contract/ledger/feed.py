@@ -93,7 +93,7 @@ class FeedContract:
     async def test_a_feed_goes_on_where_it_was_left(self, harness: LedgerHarness) -> None:
         reader = await start(harness.ledger)
         page = await reader.read()
-        assert (page.invalidations, page.is_continued, page.has_cdn_purges) == ((), True, False)
+        assert (page.invalidations, page.is_continued, page.due_cdn_scopes) == ((), True, frozenset())
         assert page.database == reader.database
         assert len(page.database) == 32
 

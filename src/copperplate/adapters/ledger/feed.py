@@ -27,7 +27,7 @@ class FeedCalls(Calls):
             ),
             is_continued=row["is_continued"],
             known_from=row["known_from"],
-            has_cdn_purges=row["has_cdn_purges"],
+            due_cdn_scopes=frozenset(row["due_cdn_scopes"]),
         )
 
     async def invalidate(self, tiers: Collection[Tier], generation_keys: Collection[str] | None) -> None:

@@ -71,7 +71,7 @@ class MemoryCdnPurges(MemoryMaintenance, MemoryFeed, MemoryTierReports):
         if not is_dry_run and keys != set():
             await self.invalidate({tier for tier in tiers if tier is not Tier.CDN}, keys)
             if Tier.CDN in tiers:
-                self._add_cdn_purges(keys or {None}, self._objects_of(keys))
+                self._add_cdn_purges([None] if keys is None else self._without_private(keys), self._objects_of(keys))
         kept = [row for row in self._entries.values() if found is None or row.entry.generation_key in found]
         public = [row.entry for row in kept if KINDS[row.kind].is_public]
         return PurgedCopies(
@@ -121,8 +121,9 @@ class MemoryCdnPurges(MemoryMaintenance, MemoryFeed, MemoryTierReports):
         if len(due) <= max(limit, len(whole)) and not is_everything:
             return due
         self._cdn_purges = [row for row in self._cdn_purges if row not in due]
+        declared_at, tries = max(row.declared_at for row in due), max(row.tries for row in due)
         merged = [
-            CdnPurgeRow(scope, None, bucket, None, due_at=now, seen_at=now, tries=max(row.tries for row in due))
+            CdnPurgeRow(scope, None, bucket, None, declared_at, due_at=now, seen_at=now, tries=tries)
             for bucket in {row.bucket for row in due}
         ]
         self._cdn_purges += merged

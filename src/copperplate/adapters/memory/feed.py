@@ -48,7 +48,7 @@ class MemoryFeed(MemoryTables):
             invalidations=tuple(rows),
             is_continued=is_continued,
             known_from=known_from,
-            has_cdn_purges=any(row.due_at <= self._clock.monotonic() for row in self._cdn_purges),
+            due_cdn_scopes=frozenset(row.scope for row in self._cdn_purges if row.due_at <= self._clock.monotonic()),
         )
 
     async def invalidate(self, tiers: Collection[Tier], generation_keys: Collection[str] | None) -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from copperplate.adapters.memory.entries import MemoryEntries
 from copperplate.model import SCHEMA, Outcome
+from copperplate.ports.cdns import CdnScope
 from copperplate.ports.statistics import GenerationStats, KindStats, Savings, UsageTotals
 from copperplate.recipes.kinds import KINDS
 from copperplate.schema_check import Schema
@@ -118,8 +119,17 @@ class MemoryStatistics(MemoryEntries):
                 ],
                 "in_flight": sum(self._is_led(key) for key in self._generations),
                 "discarded": len(self._discarded),
+                "cdn_purges": [
+                    {"scope": scope.value, "purges": len(rows), "since": self._epoch_of(min(rows))}
+                    for scope in sorted(CdnScope)
+                    if (rows := [row.declared_at for row in self._cdn_purges if row.scope is scope])
+                ],
             }
         )
+
+    def _epoch_of(self, at: float) -> float:
+        """Seconds of the epoch, of seconds of the clock."""
+        return self._clock.now().timestamp() - self._clock.monotonic() + at
 
 
 def _percent(part: int, whole: int) -> float | None:

@@ -21,7 +21,7 @@ from copperplate.recipes.kinds import KINDS
 from copperplate.recipes.objects import original_key
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
     from uuid import UUID
 
     from copperplate.ledger_answers import PeekResult
@@ -148,6 +148,7 @@ class CdnPurgeRow:
     generation_key: str | None
     bucket: str | None
     path: str | None
+    declared_at: float
     due_at: float
     seen_at: float | None = None
     tried_at: float = 0.0
@@ -349,11 +350,16 @@ class MemoryTables(MemoryBudgets):
             )
             self._invalidations = [row for row in self._invalidations if row.transaction >= self._feed_forgotten]
 
+    def _without_private(self, generation_keys: Collection[str]) -> list[str]:
+        """Of these generations those that may be in a CDN by their tag."""
+        kinds = {key: row.kind for key in generation_keys if (row := self._generations.get(key)) is not None}
+        return [key for key in generation_keys if key not in kinds or KINDS[kinds[key]].is_public]
+
     def _add_cdn_purges(self, generation_keys: Iterable[str | None], objects: Iterable[tuple[str, str | None]]) -> None:
         """Have CDNs forget these generations (None: everything), and objects (a path of None: the bucket)."""
         now = self._clock.monotonic()
-        self._cdn_purges += [CdnPurgeRow(CdnScope.TAG, key, None, None, due_at=now) for key in generation_keys]
-        self._cdn_purges += [CdnPurgeRow(CdnScope.OBJECT, None, *each, due_at=now) for each in objects]
+        self._cdn_purges += [CdnPurgeRow(CdnScope.TAG, key, None, None, now, due_at=now) for key in generation_keys]
+        self._cdn_purges += [CdnPurgeRow(CdnScope.OBJECT, None, *each, now, due_at=now) for each in objects]
 
     def _discard_path(self, bucket: str, path: str) -> None:
         self._discarded.setdefault(path, DiscardedRow(next(self._ids), bucket, self._clock.monotonic()))

@@ -33,11 +33,12 @@ class MemoryTakedowns(MemoryLineage):
             self._takedowns.setdefault(name, TakedownRow(key, follows=generation_key))
         forms = [form for name in (generation_key, *descendants) for form in self._forms(name)]
         images, size_bytes = self._count_shown(forms), sum(form.entry.size_bytes for form in forms)
+        in_cdns = self._without_private((generation_key, *descendants))
         for name in (generation_key, *descendants):
             self._remove_taken_down(name, self._takedowns[name])
         self._discard_inputs({generation_key, *followers, *names})
         objects = self._removed_with(generation_key)
-        self._add_cdn_purges((generation_key, *descendants), objects)
+        self._add_cdn_purges(in_cdns, objects)
         return Takedown(
             found=found,
             generation_key=generation_key,

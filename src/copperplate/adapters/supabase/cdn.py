@@ -18,8 +18,6 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 SECONDS: Final = 10.0
-# One call an object; beyond these the whole bucket is one call.
-MAX_OBJECTS: Final = 32
 AT_ONCE: Final = 8
 ENDS: Final = "What it holds ends within the hour"
 # What Storage answers where there is no CDN to purge: a plan without it, or Storage on a machine of one's own.
@@ -40,10 +38,8 @@ class StorageCdn:
         self._headers = key_headers(key)
 
     async def forget(self, copies: CdnCopies) -> None:
-        """See `Cdn.forget`. More objects than a few are their whole buckets."""
+        """See `Cdn.forget`. One call an object, or a whole bucket."""
         buckets = {bucket for bucket, path in copies.objects if path is None}
-        if len(copies.objects) > MAX_OBJECTS:
-            buckets = {bucket for bucket, _ in copies.objects}
         targets = sorted(buckets) + [f"{bucket}/{path}" for bucket, path in copies.objects if bucket not in buckets]
         turns = asyncio.Semaphore(AT_ONCE)
         ends = await asyncio.gather(*(self._purge(turns, target) for target in targets), return_exceptions=True)

@@ -1,0 +1,85 @@
+"""What `copperplate purge --tier` says and how it ends where a tier is not reached from here."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+from psycopg import connect
+
+from tests.e2e.test_cli import run
+from tests.e2e.test_operations import make, run_on_a_terminal
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.standin.storage_state import StorageState
+    from tests.standin.supabase import Supabase
+
+UNKNOWN = "0" * 64
+NO_CDN = "No CDN is set here: set COPPERPLATE_VERCEL_TOKEN and VERCEL_PROJECT_ID where the work step runs."
+
+
+@pytest.fixture
+def deployment(owner_url: str, tmp_path: Path) -> dict[str, str]:
+    """The variables of one without Supabase, CDN and Redis."""
+    return {"DATABASE_URL": owner_url, "COPPERPLATE_DATA_DIR": str(tmp_path)}
+
+
+@pytest.fixture
+def project_variables(project: Supabase, tmp_path: Path) -> dict[str, str]:
+    """The variables of one with Supabase, which paints."""
+    return {
+        "SUPABASE_URL": project.url,
+        "SUPABASE_SECRET_KEY": project.secret_key,
+        "COPPERPLATE_PROVIDER": "painter",
+        "COPPERPLATE_DATA_DIR": str(tmp_path),
+    }
+
+
+def test_a_purge_of_cdns_where_none_is_set_does_not_look_as_if_it_had_worked(deployment: dict[str, str]) -> None:
+    alone = run("purge", "--tier", "cdn", "--all", "--yes", "--json", **deployment)
+    assert alone.returncode == 1
+    assert NO_CDN in alone.stderr
+    assert json.loads(alone.stdout)["cdn"]["is_everything"]
+    beside = run("purge", "--tier", "cdn", "--tier", "memory", "--all", "--yes", **deployment)
+    assert beside.returncode == 0
+    assert NO_CDN in beside.stderr
+    assert "memory at most entries=" in beside.stdout
+
+
+def test_a_purge_of_redis_that_is_not_set_here_says_so(deployment: dict[str, str]) -> None:
+    done = run("purge", "--tier", "redis", "--all", "--yes", **deployment)
+    assert done.returncode == 0
+    assert "Redis was not reached, REDIS_URL is not set here" in done.stderr
+
+
+@pytest.mark.parametrize("tier", ["memory", "redis", "storage", "cdn"])
+def test_of_an_unknown_key_every_tier_says_that_nothing_is_known(deployment: dict[str, str], tier: str) -> None:
+    done = run("purge", "--tier", tier, "--key", UNKNOWN, "--yes", **deployment)
+    assert "nothing is known of this key, and nothing was removed" in done.stderr
+
+
+def test_consent_to_dropping_copies_speaks_of_copies(deployment: dict[str, str]) -> None:
+    refused = run("purge", "--tier", "disk", "--all", **deployment)
+    assert refused.returncode == 2
+    assert "this drops copies" in refused.stderr
+    code, _, said = run_on_a_terminal("no", "purge", "--tier", "memory", "--all", **deployment)
+    assert code == 1
+    assert "This drops at most" in said
+    assert "nothing was dropped" in said
+
+
+def test_a_command_that_takes_purges_of_others_removes_their_objects_first(
+    project_variables: dict[str, str], storage_state_of_project: StorageState, owner_url: str
+) -> None:
+    make(project_variables, "wrong", "right")
+    kept = storage_state_of_project.buckets["generated-images"].objects
+    before = set(kept)
+    with connect(owner_url) as connection:
+        connection.execute("delete from public.image_cache where prompt = 'wrong'")
+    assert run("purge", "--tier", "cdn", "--prompt", "nobody's", "--yes", **project_variables).returncode == 0
+    gone = before - set(kept)
+    assert len(gone) == 3
+    assert sorted(storage_state_of_project.purged) == sorted(f"generated-images/{path}" for path in gone)
