@@ -153,10 +153,10 @@ async def test_answer_that_comes_after_that_of_a_later_read_is_dropped(process: 
     await process.ledger.invalidate((Tier.MEMORY,), (KEY,))
     await process.clock.advance(0.5)
     await read_feed(process.coherence)
-    cursor, read_at = process.coherence.cursor, process.coherence._read_at
+    fill, read_at = process.coherence.begin_fill(), process.coherence._read_at
     release.set()
     await process.clock.settle()
-    assert (process.coherence.cursor, process.coherence._read_at) == (cursor, read_at)
+    assert (process.coherence.begin_fill(), process.coherence._read_at) == (fill, read_at)
 
 
 async def test_answer_of_a_ledger_that_was_restored_meanwhile_is_dropped(process: Process) -> None:

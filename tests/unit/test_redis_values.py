@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from copperplate.adapters.redis.values import MAX_VALUE_BYTES, read_value, write_value
@@ -135,6 +135,7 @@ def test_value_that_somebody_made_is_no_copy() -> None:
     assert read_value(WRITTEN, KEY, f"{DATABASE}0") is None
 
 
+@settings(max_examples=40)
 @given(
     text=st.text(st.characters(codec="utf-8"), max_size=400),
     xmin=st.integers(0, 2**63 - 1),

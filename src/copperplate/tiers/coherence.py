@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
     from typing import Any
 
-    from copperplate.feed import Cursor, FeedPage, Tier
+    from copperplate.feed import FeedPage, Tier
     from copperplate.ports import Clock, Feed
     from copperplate.ports.tiers import Copy
 
@@ -94,11 +94,6 @@ class Coherence:
         self._said: set[bool] = set()
         # When this process last ran and looked at the clock.
         self._beat = _NEVER
-
-    @property
-    def cursor(self) -> Cursor | None:
-        """How far this process has read; None before its first read."""
-        return self._known.cursor
 
     @property
     def database(self) -> str:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 from redis.exceptions import RedisError, ResponseError
 
 from copperplate.adapters.redis.server import code_of, make_pool, run
-from copperplate.adapters.redis.values import PREFIX, prefix_of
+from copperplate.adapters.redis.values import prefix_of
 from copperplate.errors import RedisUnavailable
 from copperplate.strict_json import InvalidJSON, parse_object
 
@@ -36,14 +36,14 @@ class Found:
 
 
 class RedisCopies:
-    """The copies of one database's pictures in a server, or of every database's where `database` is None.
+    """The copies of one database's pictures in a server.
 
     All of it raises `RedisUnavailable`. The server is asked page by page, so that others are answered in between.
     """
 
-    def __init__(self, url: str, *, database: str | None, seconds: float = SECONDS) -> None:
+    def __init__(self, url: str, *, database: str, seconds: float = SECONDS) -> None:
         self._pool = make_pool(url, seconds=seconds, connections=1)
-        self._pattern = f"{PREFIX if database is None else prefix_of(database)}*"
+        self._pattern = f"{prefix_of(database)}*"
 
     async def __aenter__(self) -> Self:
         return self

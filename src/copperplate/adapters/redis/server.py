@@ -132,11 +132,6 @@ class Server:
         self._waiting: set[asyncio.Timeout] = set()
         self._said_at: dict[str, float] = {}
 
-    @property
-    def is_open(self) -> bool:
-        """Whether it is in trouble, and so not asked."""
-        return self._is_open
-
     async def ask(self, *command: str | bytes | int) -> Any:
         """The answer to one command; None where there is none, or an error."""
         answers = await self.ask_all([command])
@@ -188,7 +183,9 @@ class Server:
             self._pauses = 0.0
         self._is_open, self._tripped_at = True, now
         self._put_off(now)
-        self._say(f"redis does not answer in time ({why}): entries are read from the database")
+        self._say(
+            f"redis does not answer in time ({why}): entries are read from the database; check REDIS_URL and the server"
+        )
 
     def _put_off(self, now: float) -> None:
         """The next probe. An answer that was late by chance costs no pause, a server that is away has longer ones."""
