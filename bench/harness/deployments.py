@@ -20,11 +20,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Deployed:
-    """A deployment laid out at `task`, what its instances are set to, and what their project was asked so far."""
+    """A deployment laid out at `task`, what its instances are set to, and what their project was asked so far.
+
+    `owner_url` is that of the database.
+    """
 
     deployment: Deployment
     task: Path
     environ: dict[str, str]
+    owner_url: str
     requests: list[str]
 
 
@@ -58,4 +62,10 @@ def deployed(run: Run) -> Iterator[Deployed]:
                 "SUPABASE_SECRET_KEY": project.secret_key,
                 "COPPERPLATE_PROVIDER": "painter",
             }
-            yield Deployed(deployment=deployment, task=run.folder / "task", environ=environ, requests=project.requests)
+            yield Deployed(
+                deployment=deployment,
+                task=run.folder / "task",
+                environ=environ,
+                owner_url=cluster.owner_url,
+                requests=project.requests,
+            )

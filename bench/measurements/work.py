@@ -15,12 +15,11 @@ from uuid import uuid4
 
 import psycopg
 
+from bench.harness.deployments import deployed
 from bench.harness.figures import Figure, Run, median_figure
 from bench.harness.processes import dev, family
 from copperplate.adapters.supabase.users import make_local_token
-from copperplate.local.bootstrap import bootstrap
-from copperplate.local.cluster import Cluster, find_running, ignore
-from copperplate.local.migrations import migrate
+from copperplate.local.cluster import find_running
 from copperplate.recipes.memoji_words import HAIR
 
 if TYPE_CHECKING:
@@ -76,41 +75,19 @@ def _served(run: Run) -> Iterator[Figure]:
 
 
 def _deployed(run: Run) -> Iterator[Figure]:
-    """The harness of the tests builds, starts and speaks to the deployment."""
-    from scripts import npm
-    from tests.deployment.build import build, find_python
-    from tests.standin.storage import make_storage
-    from tests.standin.storage_state import StorageState
-    from tests.standin.supabase import Supabase
-    from tests.support.postgrest_server import PostgrestServer, find_binary
     from tests.support.tokens import SECRET, Tokens
 
-    found = find_python()
-    if found is None:
-        raise SystemExit("work needs Python 3.12 or newer")
-    run.say("building the deployment")
-    python, version = found
-    deployment = build(run.folder / "deployment", commands=npm.install() / ".bin", python=python, version=version)
-    deployment.unpack(run.folder / "task")
-    with Cluster.start(run.folder / "cluster", is_durable=False) as cluster:
-        bootstrap(cluster.superuser_url, passwords=cluster.passwords)
-        migrate(cluster.url(), announce=ignore)
-        with (
-            PostgrestServer(find_binary(), cluster.url(role="authenticator")) as postgrest,
-            Supabase(postgrest.url, storage=make_storage(StorageState())) as project,
-        ):
-            environ = {
-                "SUPABASE_URL": project.url,
-                "SUPABASE_SECRET_KEY": project.secret_key,
-                "SUPABASE_JWT_SECRET": SECRET,
-                "COPPERPLATE_PROVIDER": "painter",
-                "COPPERPLATE_PAINTER_SECONDS": str(PAINTING_SECONDS),
-            }
-            token = Tokens(f"{project.url}/auth/v1", datetime.now(UTC)).hs()
-            rounds = [
-                _kill_and_call(run, deployment, environ, token, cluster.owner_url, hair)
-                for hair in list(HAIR)[: run.pick(5, 1)]
-            ]
+    with deployed(run) as built:
+        environ = {
+            **built.environ,
+            "SUPABASE_JWT_SECRET": SECRET,
+            "COPPERPLATE_PAINTER_SECONDS": str(PAINTING_SECONDS),
+        }
+        token = Tokens(f"{environ['SUPABASE_URL']}/auth/v1", datetime.now(UTC)).hs()
+        rounds = [
+            _kill_and_call(run, built.deployment, environ, token, built.owner_url, hair)
+            for hair in list(HAIR)[: run.pick(5, 1)]
+        ]
     due, open_for, left = ([each[place] for each in rounds] for place in range(3))
     yield median_figure(due, what="Vercel: due after", unit="s", how=DEPLOYED, at_most=WITHIN_SECONDS)
     yield median_figure(open_for, what="Vercel: the next call stays open for", unit="s", how=DEPLOYED)

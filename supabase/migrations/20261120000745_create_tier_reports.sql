@@ -28,33 +28,65 @@ language plpgsql
 volatile
 security invoker
 set search_path = ''
--- Processes that share a folder write the same row. Who would wait for another has nothing new to say.
+-- Processes that share a folder write the same row. Who would wait for another has nothing new to say, and passes it
+-- over; only for a row that is new to both it waits so long.
 set lock_timeout = '500ms'
 as $$
 declare
     v_now timestamptz := copperplate.clock();
     v_noted integer;
 begin
-    insert into copperplate.tier_reports as t (tier, holder, entries, bytes, oldest_at, reported_at)
-    select
-        r.tier,
-        coalesce(nullif(r.place, ''), p_process::text),
-        r.entries,
-        r.bytes,
-        v_now - make_interval(secs => r.oldest_seconds),
-        v_now
-    from jsonb_to_recordset(p_tiers) as r (
-        tier text, place text, entries bigint, bytes bigint, oldest_seconds double precision
+    with reported as materialized (
+        select
+            r.tier,
+            coalesce(nullif(r.place, ''), p_process::text) as holder,
+            r.entries,
+            r.bytes,
+            v_now - make_interval(secs => r.oldest_seconds) as oldest_at
+        from jsonb_to_recordset(p_tiers) as r (
+            tier text, place text, entries bigint, bytes bigint, oldest_seconds double precision
+        )
+    ),
+
+    free as materialized (
+        select
+            t.tier,
+            t.holder
+        from copperplate.tier_reports as t
+        inner join reported as r on t.tier = r.tier and t.holder = r.holder
+        for update of t skip locked
+    ),
+
+    updated as (
+        update copperplate.tier_reports as t
+        set
+            entries = r.entries,
+            bytes = r.bytes,
+            oldest_at = r.oldest_at,
+            reported_at = v_now
+        from free as f
+        inner join reported as r on f.tier = r.tier and f.holder = r.holder
+        where t.tier = f.tier and t.holder = f.holder
+        returning 1
+    ),
+
+    inserted as (
+        insert into copperplate.tier_reports (tier, holder, entries, bytes, oldest_at, reported_at)
+        select
+            r.tier,
+            r.holder,
+            r.entries,
+            r.bytes,
+            r.oldest_at,
+            v_now
+        from reported as r
+        -- In one order: two reports never wait for each other in a ring.
+        order by 1, 2
+        on conflict on constraint tier_reports_pkey do nothing
+        returning 1
     )
-    -- In one order: two reports never wait for each other in a ring.
-    order by 1, 2
-    on conflict on constraint tier_reports_pkey do update
-    set
-        entries = excluded.entries,
-        bytes = excluded.bytes,
-        oldest_at = excluded.oldest_at,
-        reported_at = excluded.reported_at;
-    get diagnostics v_noted = row_count;
+
+    select (select count(*) from updated) + (select count(*) from inserted) into v_noted;
 
     delete from copperplate.tier_reports as t
     where (t.tier, t.holder) in (
@@ -70,7 +102,8 @@ $$;
 
 comment on function public.report_tiers(uuid, jsonb) is
 'Note what is in the tiers of a process, [{tier, place, entries, bytes, oldest_seconds}], in place of its last report;
-place names a folder or server that processes share. Reports older than five minutes go. Answers how many were noted.';
+place names a folder or server that processes share. Reports older than five minutes go. Answers how many
+were noted: not what another process is reporting.';
 revoke all on function public.report_tiers(uuid, jsonb) from public, anon, authenticated;
 grant execute on function public.report_tiers(uuid, jsonb) to service_role;
 
