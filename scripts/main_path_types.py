@@ -19,7 +19,8 @@ ENTRY: Final = ("http.picture_answers", "serve")
 # What is no step of the way: refusals, counting, logging, and tests' crash points.
 ASIDE: Final = frozenset(
     {
-        "_error_of",
+        "error_for",
+        "failure_of",
         "_error_answer",
         "_refuse_method",
         "count",

@@ -10,19 +10,18 @@ from typing import TYPE_CHECKING, assert_never
 from uuid import uuid4
 
 from copperplate.budgets import Refused
-from copperplate.denials import NotEnoughCredits, SpendingRefused, TakenDown, error_of
+from copperplate.denials import NotEnoughCredits, SpendingRefused, TakenDown
 from copperplate.errors import (
     CopperplateError,
-    GenerationFailed,
     LeaseLost,
     LedgerUnavailable,
     NotGenerated,
     StillGenerating,
 )
-from copperplate.failure_classes import FailureClass
 from copperplate.generation.attempt import Attempt
 from copperplate.generation.cap_watch import CapWatch
 from copperplate.generation.job_collector import JobCollector
+from copperplate.generation.known_failures import error_for, failure_of
 from copperplate.generation.leader import Leader
 from copperplate.generation.lease import Lease
 from copperplate.generation.lookup import LookupResult
@@ -37,7 +36,6 @@ from copperplate.source_errors import SourceUnknown
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Mapping, Sequence
-    from datetime import timedelta
     from typing import Any
 
     from copperplate.feed import Fill
@@ -195,8 +193,8 @@ class Coordinator:
         match result:
             case Hit(entry=entry):
                 return LookupResult(entry=entry, outcome=outcome, is_found=True)
-            case Negative(failure_class=failure_class, retry_after=retry_after):
-                raise _error_of(failure_class, retry_after, is_remembered=outcome is Outcome.HIT)
+            case Negative():
+                raise failure_of(result, is_remembered=outcome is Outcome.HIT)
             case Gone():
                 raise TakenDown
             case Wait():
@@ -249,33 +247,17 @@ class Coordinator:
                         if (hit := await self._follow(request, flight_key, hint)) is not None:
                             return await _loaded(hit, Outcome.COALESCED, options)
                     case Negative() | InsufficientCredits() | Refused() | Gone():
-                        raise self._error_for(result, request, options, is_first=outcome is Outcome.HIT)
+                        self._note_refusal(result, request)
+                        raise error_for(result, options, is_remembered=outcome is Outcome.HIT)
                     case _:
                         assert_never(result)
                 outcome = Outcome.COALESCED
 
-    def _error_for(
-        self,
-        result: Negative | InsufficientCredits | Refused | Gone,
-        request: PictureRequest,
-        options: LookupOptions,
-        *,
-        is_first: bool,
-    ) -> CopperplateError:
-        """What such an answer raises; `is_first`: it is the ledger's first to this look-up."""
-        match result:
-            case Negative(failure_class=failure_class, retry_after=retry_after):
-                return _error_of(failure_class, retry_after, is_remembered=is_first)
-            case InsufficientCredits():
-                return NotEnoughCredits(options.charge.user if options.charge is not None else None)
-            case Refused(refusal=refusal):
-                self._cap_watch.refused(refusal)
-                return error_of(refusal, options.payer)
-            case Gone():
-                self._uploader.forget(request.generation_key)
-                return TakenDown()
-            case _:
-                assert_never(result)
+    def _note_refusal(self, result: object, request: PictureRequest) -> None:
+        if isinstance(result, Refused):
+            self._cap_watch.refused(result.refusal)
+        elif isinstance(result, Gone):
+            self._uploader.forget(request.generation_key)
 
     async def _lead(self, request: PictureRequest, lead: Lead, asked_at: float, options: LookupOptions) -> LookupResult:
         """Generate under a lease that was acquired at `asked_at`, on our monotonic clock in seconds."""
@@ -334,12 +316,3 @@ async def _loaded(hit: Hit, outcome: Outcome, options: LookupOptions) -> LookupR
     """What was found, with its bytes where whoever asked first wants them."""
     found = LookupResult(entry=hit.entry, outcome=outcome, is_found=True)
     return found if options.load is None else await options.load(found)
-
-
-def _error_of(
-    failure_class: FailureClass, retry_after: timedelta, *, is_remembered: bool
-) -> GenerationFailed | StillGenerating:
-    """The error for a negative entry. A paid job that is not collected yet is `StillGenerating`, not a failure."""
-    if failure_class is FailureClass.UNCOLLECTED:
-        return StillGenerating(retry_after)
-    return GenerationFailed(failure_class, retry_after, is_remembered=is_remembered)

@@ -10,7 +10,7 @@ from copperplate.feed import Tier
 from copperplate.model import Outcome
 
 if TYPE_CHECKING:
-    from copperplate.http.headers import RawHeaders
+    from copperplate.http.raw_headers import RawHeaders
 
 NAME: Final = b"cache-status"
 # Why the request went on to the provider, and whether it shared that way with others.

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from starlette.types import Receive, Send
 
-    from copperplate.http.headers import RawHeaders
+    from copperplate.http.raw_headers import RawHeaders
     from copperplate.serving.watches import View, Watch
 
 COMMENT: Final = b":\n\n"

@@ -15,9 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from copperplate.generation.lookup import LookupResult
+    from copperplate.http.raw_headers import RawHeaders
     from copperplate.model import Entry, PictureFormat
-
-RawHeaders = list[tuple[bytes, bytes]]
 
 # Vercel's CDN takes the first, others the second (RFC 9213).
 _OF_CDNS: Final = (b"vercel-cdn-cache-control", b"cdn-cache-control")

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from starlette.types import Message, Send
 
-    from copperplate.http.headers import RawHeaders
+    from copperplate.http.raw_headers import RawHeaders
 
 # Browsers send about 100; what stands behind it promises nothing.
 MAX_ACCEPT_BYTES: Final = 4_096

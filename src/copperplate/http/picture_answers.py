@@ -41,9 +41,9 @@ if TYPE_CHECKING:
     from starlette.types import Scope, Send
 
     from copperplate.feed import Tier
-    from copperplate.http.headers import RawHeaders
     from copperplate.http.picture_urls import RequestedPicture
     from copperplate.http.preferences import Preferences
+    from copperplate.http.raw_headers import RawHeaders
     from copperplate.model import Entry, PictureRequest
     from copperplate.services import Services
 

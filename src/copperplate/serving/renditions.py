@@ -1,4 +1,12 @@
-"""From an entry to the bytes of a rendition."""
+"""From a request to the bytes of its rendition.
+
+The steps of a hit, each of which answers where it can:
+1. hot: `http/hot_pictures.py` sends what is in memory, before the request is parsed (`Tiers.find_hot`);
+2. tiers: memory, disk, Redis, where the feed says that copies are right (`Tiers.find`, ADR 0068);
+3. ledger: the entry, or a generation that is shared with all who ask (`Coordinator.find`);
+4. store: the bytes, checked by their digest (`Renditions._load`; what Redis has of an entry has none either);
+5. keep: the copy enters the tiers, if nothing was declared wrong since `Tiers.begin_fill` (`Tiers.keep`).
+"""
 
 from __future__ import annotations
 
