@@ -164,7 +164,7 @@ def test_a_purge_of_tiers_counts_first_and_leaves_the_pictures(deployment: dict[
     assert counted["memory"]["bytes"] > 0
     code, _, said = run_on_a_terminal("no", "purge", "--tier", "memory", "--all", **deployment)
     assert code == 1
-    assert "This removes at most" in said
+    assert "This drops at most" in said
     done = run("purge", *tiers, "--all", "--yes", **deployment)
     assert done.returncode == 0
     assert "within 3 seconds" in done.stderr
