@@ -5001,7 +5001,7 @@ as $$
 declare
     -- For three seconds after it was declared wrong a picture may still be answered from a tier, into a CDN that was
     -- purged at once; and then its answer may be on its way.
-    c_last constant interval := '10 seconds';
+    c_last constant interval := interval '10 seconds';
     v_now timestamptz := copperplate.clock();
     v_left integer;
 begin
