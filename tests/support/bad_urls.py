@@ -295,19 +295,12 @@ def _conditions() -> Iterator[Case]:
         headers=((b"if-none-match", b"*"),),
         same_as_plain=True,
     )
-    for range_ in (
-        b"bytes=0-0",
-        b"bytes=0-",
-        b"bytes=-1",
-        b"bytes=5-2",
-        b"bytes=0-0,1-1",
-        b"bytes=999999-",
-        b"bytes=a-b",
-        b"lines=1-2",
-        b"",
-        b"x",
-    ):
-        yield _with(b"range", range_, "range")
+    for range_ in (b"bytes=0-0", b"bytes=0-", b"bytes=-1"):
+        yield _with(b"range", range_, "range", frozenset({206}))
+    past_the_end = ((b"range", b"bytes=99999999-"),)
+    yield Case(family="range", target=PLAIN.target, statuses=frozenset({416}), headers=past_the_end)
+    for range_ in (b"bytes=5-2", b"bytes=0-0,1-1", b"bytes=a-b", b"lines=1-2", b"", b"x"):
+        yield _with(b"range", range_, "no range")
     for name, value in (
         (b"if-match", b'"x"'), (b"if-modified-since", b"Sat, 01 Jan 2050 00:00:00 GMT"), (b"if-modified-since", b"yesterday"),
         (b"if-unmodified-since", b"Thu, 01 Jan 1970 00:00:00 GMT"), (b"if-range", b'"x"'), (b"cache-control", b"no-cache"),
@@ -329,5 +322,5 @@ def _odd_headers() -> Iterator[Case]:
         yield _with(name, value, "odd header")
 
 
-def _with(name: bytes, value: bytes, family: str) -> Case:
-    return Case(family=family, target=PLAIN.target, statuses=OK, headers=((name, value),), same_as_plain=True)
+def _with(name: bytes, value: bytes, family: str, statuses: frozenset[int] = OK) -> Case:
+    return Case(family=family, target=PLAIN.target, statuses=statuses, headers=((name, value),), same_as_plain=True)
