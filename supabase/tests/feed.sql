@@ -41,9 +41,9 @@ select is(
     array(select distinct i.transaction from copperplate.invalidations as i), array[pg_current_xact_id()],
     'rows are of the transaction that wrote them'
 );
-savepoint before;
+savepoint a_deletion;
 delete from copperplate.cache_entries where key = repeat('c', 64);
-rollback to before;
+rollback to savepoint a_deletion;
 select is(pg_temp.told(), 'a, b', 'what is undone is not told');
 
 select is(public.invalidate_tiers(array['disk', 'redis'], array['c', 'c']), 2::bigint, 'tiers are named one by one');
