@@ -15,7 +15,7 @@ from redis.asyncio.connection import parse_url
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError as NotConnected
-from redis.exceptions import RedisError, ResponseError
+from redis.exceptions import InvalidResponse, RedisError, ResponseError
 from redis.maint_notifications import MaintNotificationsConfig
 
 if TYPE_CHECKING:
@@ -81,9 +81,12 @@ async def run(pool: BlockingConnectionPool, commands: Sequence[Command]) -> tupl
             except ResponseError as error:
                 answers.append(error)
         return answers, loop.time() - sent_at
-    except BaseException:
+    except BaseException as error:
         # Answers that were not read would be taken for those to the next commands.
         await connection.disconnect(nowait=True)
+        if isinstance(error, Exception) and not isinstance(error, RedisError | OSError):
+            # Such as a length that is no number, or arrays in arrays without an end.
+            raise InvalidResponse(type(error).__name__) from error
         raise
     finally:
         await pool.release(connection)
@@ -149,7 +152,7 @@ class Server:
                     answers, seconds = await run(self._pool, commands)
                 finally:
                     self._waiting.discard(waiting)
-        except (RedisError, OSError, ValueError) as error:  # `TimeoutError` is an `OSError`
+        except (RedisError, OSError) as error:  # `TimeoutError` is an `OSError`
             self._trip(type(error).__name__)
             # Whoever asked a moment later gets no answer either.
             for each in self._waiting:
@@ -206,7 +209,7 @@ class Server:
             if seconds <= self._slow_seconds:
                 self._is_open = False
                 logger.info("redis answers again")
-        except (RedisError, OSError, ValueError):
+        except (RedisError, OSError):
             pass
         finally:
             if self._is_open:
