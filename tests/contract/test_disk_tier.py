@@ -16,7 +16,7 @@ from copperplate.adapters.copy_folder import FOLDER, ID_NAME, CopyFolder
 from copperplate.adapters.disk_tier import INLINE_BYTES, DiskTier
 from copperplate.adapters.system_clock import SystemClock
 from copperplate.feed import Cursor, Tier
-from tests.support.copies import BODY, DATABASE, JumpingClock, copy_of, key_of
+from tests.support.copies import BODY, DATABASE, JumpingClock, copy_of, file_of, key_of
 from tests.support.pictures import picture_request
 
 if TYPE_CHECKING:
@@ -139,8 +139,9 @@ async def test_what_one_process_drops_is_gone_for_all(tmp_path: Path) -> None:
     one, other = process(tmp_path), process(tmp_path)
     await keep(one, copy_of("dropped"))
     assert await find(one, "dropped") is not None
-    await other.drop(key_of("dropped"))
-    await other.drop(key_of("dropped"))
+    assert await other.find(key_of("dropped"), DATABASE) is not None
+    for _ in range(2):
+        await other.drop(key_of("dropped"))
     assert [await find(one, "dropped"), copies(tmp_path)] == [None, []]
 
 
@@ -240,32 +241,55 @@ async def test_a_header_without_a_field_is_of_another_version(tmp_path: Path, mo
     assert (await find(process(tmp_path), "older"), copies(tmp_path)) == (None, [])
 
 
-async def test_a_copy_of_another_database_is_dropped(tmp_path: Path) -> None:
+async def test_databases_that_share_a_folder_do_not_meet(tmp_path: Path) -> None:
     one, other = process(tmp_path), process(tmp_path)
-    await keep(one, copy_of("restored", database="before the restore"))
-    assert await one.find(key_of("restored"), "before the restore") is not None
-    assert (await find(one, "restored"), copies(tmp_path)) == (None, [])
-    await keep(one, copy_of("restored", database="before the restore"))
-    assert (await find(other, "restored"), copies(tmp_path)) == (None, [])
+    ours, theirs = copy_of("shared"), copy_of("shared", b"their picture", database="another database")
+    await keep(one, ours)
+    await keep(other, theirs)
+    for _ in range(3):
+        assert await one.find(key_of("shared"), DATABASE) == ours
+        assert await other.find(key_of("shared"), "another database") == theirs
+    await other.drop(key_of("shared"))
+    assert await one.find(key_of("shared"), DATABASE) == ours
+    # A restore gives a process another database.
+    assert await one.find(key_of("shared"), "after the restore") is None
+
+
+async def test_before_the_database_is_known_nothing_is_found_and_nothing_removed(tmp_path: Path) -> None:
+    tier = process(tmp_path)
+    await keep(tier, copy_of("kept"))
+    for each in (tier, process(tmp_path)):
+        assert await each.find(key_of("kept"), "") is None
+        assert await find(each, "kept") == copy_of("kept")
+    assert await tier.find(key_of("kept"), "") is None
+    await tier.drop(key_of("kept"))
+    assert copies(tmp_path) == []
+
+
+async def test_a_copy_under_the_name_of_another_database_is_dropped(tmp_path: Path) -> None:
+    tier = process(tmp_path)
+    await keep(tier, copy_of("odd", database="another"))
+    copies(tmp_path)[0].rename(tmp_path / FOLDER / file_of("odd"))
+    assert (await find(tier, "odd"), copies(tmp_path)) == (None, [])
 
 
 async def test_a_copy_under_the_name_of_another_one_is_dropped(tmp_path: Path) -> None:
     tier = process(tmp_path)
     await keep(tier, copy_of("one"))
-    copies(tmp_path)[0].rename(tmp_path / FOLDER / key_of("other"))
+    copies(tmp_path)[0].rename(tmp_path / FOLDER / file_of("other"))
     assert (await find(tier, "other"), copies(tmp_path)) == (None, [])
 
 
 @pytest.mark.parametrize("kind", ["a pipe", "a link"])
 async def test_what_is_no_plain_file_is_removed(tmp_path: Path, kind: str) -> None:
-    tier, file = process(tmp_path), tmp_path / FOLDER / key_of("odd")
+    tier, file = process(tmp_path), tmp_path / FOLDER / file_of("odd")
     await keep(tier, copy_of("other"))
     if kind == "a pipe":
         os.mkfifo(file)
     else:
-        file.symlink_to(tmp_path / FOLDER / key_of("other"))
+        file.symlink_to(tmp_path / FOLDER / file_of("other"))
     assert await find(tier, "odd") is None
-    assert [each.name for each in copies(tmp_path)] == [key_of("other")]
+    assert [each.name for each in copies(tmp_path)] == [file_of("other")]
 
 
 # --- how it reads -----------------------------------------------------------------------------------
@@ -276,9 +300,9 @@ async def test_a_digest_is_compared_once_in_a_process_until_the_file_changes(
 ) -> None:
     compared: list[str] = []
 
-    def read_and_note(raw: bytes, key: str) -> tuple[bytes, Copy]:
+    def read_and_note(raw: bytes, key: str, database: str) -> tuple[bytes, Copy]:
         compared.append(key)
-        return read_copy(raw, key)
+        return read_copy(raw, key, database)
 
     monkeypatch.setattr(disk_tier, "read_copy", read_and_note)
     one, other = process(tmp_path), process(tmp_path)
@@ -333,6 +357,42 @@ async def test_after_a_read_that_held_up_the_event_loop_threads_read_for_a_while
     assert opened_in[-1]
 
 
+async def test_a_file_that_no_thread_read_for_a_while_is_read_in_one_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its pages may have left memory, and the disk may hang meanwhile."""
+    clock = JumpingClock()
+    tier, opened_in = DiskTier(clock, tmp_path, ENOUGH), []
+    await keep(tier, copy_of("read"))
+    open_file = CopyFolder.open
+
+    def open_and_note(self: CopyFolder, name: str) -> tuple[int, os.stat_result] | None:
+        opened_in.append(threading.current_thread() is threading.main_thread())
+        return open_file(self, name)
+
+    monkeypatch.setattr(CopyFolder, "open", open_and_note)
+    for seconds in (0, 30, 29, 2, 59, 2, 3_600, 1):
+        clock.jump(seconds)
+        assert await find(tier, "read") == copy_of("read")
+    assert opened_in == [False, True, True, False, True, False, False, True]
+
+
+async def test_of_many_files_those_read_last_stay_verified(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(disk_tier, "MAX_VERIFIED", 3)
+    tier, compared = process(tmp_path), []
+
+    def read_and_note(raw: bytes, key: str, database: str) -> tuple[bytes, Copy]:
+        compared.append(key)
+        return read_copy(raw, key, database)
+
+    monkeypatch.setattr(disk_tier, "read_copy", read_and_note)
+    for name in ("hot", "a", "b", "c", "d"):
+        await keep(tier, copy_of(name))
+        for each in (name, "hot"):
+            assert await find(tier, each) is not None
+    assert compared == [key_of(name) for name in ("hot", "a", "b", "c", "d")]
+
+
 async def test_use_is_noted_once_a_minute_by_all_processes_together(tmp_path: Path) -> None:
     clock = JumpingClock(SystemClock().now())
     one, other = DiskTier(clock, tmp_path, ENOUGH), DiskTier(clock, tmp_path, ENOUGH)
@@ -342,7 +402,7 @@ async def test_use_is_noted_once_a_minute_by_all_processes_together(tmp_path: Pa
     written_at = now - 10**12  # so long ago that the system notes no reading by itself
     os.utime(file, ns=(now, written_at))
     noted = []
-    for tier, seconds in ((one, 0), (other, 30), (one, 31), (other, 1), (one, 1), (other, 58), (other, 1)):
+    for tier, seconds in ((one, 0), (other, 30), (one, 31), (other, 1), (one, 1), (other, 58), (one, 1)):
         clock.jump(seconds)
         assert await find(tier, "used") == copy_of("used")
         noted.append(file.stat().st_atime_ns)
@@ -354,9 +414,9 @@ async def test_figures_are_those_of_the_folder_for_every_process_in_it(tmp_path:
     one, other, elsewhere = process(tmp_path), process(tmp_path), process(tmp_path / "elsewhere")
     for name in ("a", "b"):
         await keep(one, copy_of(name))
-    (tmp_path / FOLDER / f"{key_of('c')}.unfinished").write_bytes(b"half")
+    (tmp_path / FOLDER / f"{file_of('c')}.unfinished").write_bytes(b"half")
     written_at = SystemClock().now() - timedelta(minutes=5)
-    os.utime(tmp_path / FOLDER / key_of("a"), (written_at.timestamp(), written_at.timestamp()))
+    os.utime(tmp_path / FOLDER / file_of("a"), (written_at.timestamp(), written_at.timestamp()))
     figures, same, empty = await one.figures(), await other.figures(), await elsewhere.figures()
     assert figures is not None
     assert same is not None

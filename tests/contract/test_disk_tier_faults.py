@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import random
 import signal
@@ -15,9 +16,11 @@ import pytest
 
 from copperplate.adapters import disk_tier
 from copperplate.adapters.copy_folder import FOLDER, CopyFolder
+from copperplate.adapters.daemon_threads import DaemonThreads
 from copperplate.adapters.disk_tier import DiskTier
 from tests.contract.test_disk_tier import copies, find, keep, process
-from tests.support.copies import BODY, JumpingClock, copy_of, key_of
+from tests.support.clusters import eventually
+from tests.support.copies import BODY, JumpingClock, copy_of, file_of, key_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -95,9 +98,9 @@ def copy(number, made):
     body = hashlib.shake_256(f"{number} {made}".encode()).digest(1_000 + 37 * number % 5_000)
     return copy_of(str(number), body, cursor=Cursor(made, made))
 
-async def hammer(rounds, seed):
+async def hammer(rounds, seed, parent=None):
     tier, rng, hits = DiskTier(SystemClock(), folder, 800_000), random.Random(seed), 0
-    while rounds:
+    while rounds and parent in (None, os.getppid()):  # whose parent was killed ends, too
         rounds -= 1
         number = rng.randrange(250) if rng.random() < 0.8 else rng.randrange(8)
         found = await tier.find(key_of(str(number)), DATABASE)
@@ -110,11 +113,11 @@ async def hammer(rounds, seed):
             await tier.drop(key_of(str(rng.randrange(250))))
     assert hits
 
-def fork(seed):
+def fork(seed, parent=os.getpid()):
     if child := os.fork():
         return child
     try:
-        asyncio.run(hammer(-1, seed))
+        asyncio.run(hammer(-1, seed, parent))
     finally:
         os._exit(1)
 
@@ -174,14 +177,14 @@ async def test_what_was_used_longest_ago_goes_first(tmp_path: Path) -> None:
     tier, names = process(tmp_path, 64_000), [f"picture {number}" for number in range(18)]
     for age, name in enumerate(names):
         await keep(tier, copy_of(name, bytes(1_900)))
-        os.utime(tmp_path / FOLDER / key_of(name), (1_000 + age, 1_000 + age))
+        os.utime(tmp_path / FOLDER / file_of(name), (1_000 + age, 1_000 + age))
     await find(tier, names[0])  # the oldest, but used just now
     await keep(tier, copy_of("new", bytes(1_900)))
     await keep(tier, copy_of("newer", bytes(1_900)))
     left = {file.name for file in copies(tmp_path)}
-    assert key_of(names[0]) in left
-    assert key_of(names[1]) not in left
-    assert {key_of(name) for name in names[-8:]} <= left
+    assert file_of(names[0]) in left
+    assert file_of(names[1]) not in left
+    assert {file_of(name) for name in names[-8:]} <= left
 
 
 async def test_folder_left_by_a_larger_setting_shrinks_with_the_first_copy(tmp_path: Path) -> None:
@@ -291,7 +294,7 @@ async def test_a_disk_that_hangs_keeps_nobody_waiting_and_is_asked_again_later(
     released, open_file = threading.Event(), CopyFolder.open
 
     def hang(self: CopyFolder, name: str) -> tuple[int, os.stat_result] | None:
-        if name == key_of("hung"):
+        if name == file_of("hung"):
             released.wait(30)
         return open_file(self, name)
 
@@ -308,6 +311,53 @@ async def test_a_disk_that_hangs_keeps_nobody_waiting_and_is_asked_again_later(
         released.set()
     clock.jump(11)
     assert [await find(tier, name) for name in ("other", "hung")] == [copy_of("other"), copy_of("hung")]
+
+
+HANGING = """
+import asyncio, pathlib, sys, threading
+from copperplate.adapters import disk_tier
+from copperplate.adapters.copy_folder import CopyFolder
+from copperplate.adapters.system_clock import SystemClock
+from tests.support.copies import DATABASE, key_of
+
+disk_tier.PATIENCE_SECONDS = 0.2
+CopyFolder.open = lambda *_: threading.Event().wait()
+tier = disk_tier.DiskTier(SystemClock(), pathlib.Path(sys.argv[1]), 1_000_000)
+
+async def find_and_close():
+    assert await tier.find(key_of("hung"), DATABASE) is None
+    await tier.close()
+
+asyncio.run(find_and_close())
+print("done", flush=True)
+"""
+
+
+def test_a_disk_that_hangs_for_good_keeps_no_process_from_ending(tmp_path: Path) -> None:
+    process = subprocess.Popen([sys.executable, "-c", HANGING, str(tmp_path)], stdout=subprocess.PIPE, text=True)
+    try:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "done\n"
+        assert process.wait(timeout=30) == 0
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def test_threads_end_with_the_tier_they_read_for() -> None:
+    def threads() -> list[str]:
+        return [thread.name for thread in threading.enumerate() if thread.name.startswith("mine")]
+
+    closed, forgotten = DaemonThreads(2, "mine"), DaemonThreads(2, "mine")
+    for each in (closed, forgotten):
+        assert [each.run(lambda: 7).result(30) for _ in range(5)] == [7] * 5
+        with pytest.raises(ZeroDivisionError):
+            each.run(lambda: 1 // 0).result(30)
+    assert len(threads()) == 4
+    closed.close()
+    del each, forgotten
+    gc.collect()
+    eventually(lambda: not threads())
 
 
 async def test_bytes_are_never_in_the_log(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

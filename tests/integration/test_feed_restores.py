@@ -9,9 +9,9 @@ import psycopg
 from copperplate.local.bootstrap import bootstrap
 from copperplate.local.cluster import Cluster, ignore
 from copperplate.local.home import find_home
-from copperplate.local.migrations import migrate
+from copperplate.local.migrations import find_migrations_folder, migrate
 from tests.contract.ledger.feed import start
-from tests.support.clusters import eventually, open_folder
+from tests.support.clusters import eventually, find_quick_folder, open_folder
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 RAISE = "select is_raised from copperplate.raise_fences('2025-11-29 12:00 UTC')"
 NOTE = "insert into copperplate.invalidations (generation_key) values (%s)"
 FUTURE = 2**52 + 3
+FEED = "20261120000406_create_feed.sql"
 
 
 async def test_raising_fences_renews_the_id_once_a_restore(ledger: PostgresLedger, editor: Editor) -> None:
@@ -94,26 +95,44 @@ async def test_a_feed_without_its_state_is_continued_by_nobody(ledger: PostgresL
         assert page.known_from == page.cursor.xmax
 
 
-def test_a_recovery_from_an_archive_renews_the_id_and_a_restart_does_not() -> None:
-    with open_folder() as folder:
+def test_a_recovery_from_an_archive_and_a_promotion_renew_the_id_and_a_restart_does_not() -> None:
+    with open_folder(find_quick_folder()) as folder:
         with Cluster.start(folder, is_durable=False) as running:
             bootstrap(running.superuser_url, passwords=running.passwords)
-            migrate(running.owner_url, announce=ignore)
-            before = id_of(running.owner_url)
-        with Cluster.start(folder, is_durable=False) as running:
-            assert id_of(running.owner_url) == before
+            migrate(running.owner_url, announce=ignore, folder=as_far_as_the_feed(folder))
+            ids = [id_of(running.owner_url)]
             with psycopg.connect(running.superuser_url, autocommit=True) as superuser:
                 # An archive that has no more to give: the recovery ends where the data folder does.
                 superuser.execute("alter system set restore_command = 'false'")
-        recover(folder)
+        begin_as(folder, "recovery")
         with Cluster.start(folder, is_durable=False) as running:
             with psycopg.connect(running.superuser_url, autocommit=True) as superuser:
                 eventually(lambda: superuser.execute("select pg_is_in_recovery()").fetchone() == (False,))
-            assert id_of(running.owner_url) != before
+            ids.append(id_of(running.owner_url))
+        begin_as(folder, "standby")
+        with Cluster.start(folder, is_durable=False) as running:
+            with psycopg.connect(running.superuser_url, autocommit=True) as superuser:
+                assert superuser.execute("select pg_is_in_recovery()").fetchone() == (True,)
+                ids.append(id_of(running.owner_url))
+                assert superuser.execute("select public.read_feed() ->> 'database'").fetchone() == (ids[-1],)
+                superuser.execute("select pg_promote()")
+            ids.append(id_of(running.owner_url))
+        assert len(set(ids)) == 4
+        with Cluster.start(folder, is_durable=False) as running:
+            assert id_of(running.owner_url) == ids[-1]
 
 
-def recover(folder: Path) -> None:
-    """Make the next start a recovery from an archive, as a point-in-time restore is one."""
+def as_far_as_the_feed(folder: Path) -> Path:
+    """A folder in `folder` of the migrations up to the feed's, a third of all."""
+    (few := folder / "migrations").mkdir()
+    for file in find_migrations_folder().glob("*.sql"):
+        if file.name <= FEED:
+            (few / file.name).symlink_to(file)
+    return few
+
+
+def begin_as(folder: Path, what: str) -> None:
+    """Make the next start a recovery from an archive, as a point-in-time restore is one, or that of a standby."""
     home = find_home(folder)
     assert home is not None
-    (home.pgdata / "recovery.signal").touch()
+    (home.pgdata / f"{what}.signal").touch()

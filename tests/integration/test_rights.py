@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 PUBLIC_FUNCTIONS = {"public.get_generation_stats", "public.get_cache_stats"}
 # Run with the rights of their owner; each says why where it is made.
-OF_THEIR_OWNER = ("is_lapsed", "note_user_deleted", "recorded_migrations")
+OF_THEIR_OWNER = ("database_id", "is_lapsed", "note_user_deleted", "recorded_migrations")
 # A view that joins is not to be written to by anybody, which Postgres finds out first.
 REFUSALS = (psycopg.errors.InsufficientPrivilege, psycopg.errors.ObjectNotInPrerequisiteState)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 
+from copperplate.adapters.disk_tier import name_of
 from copperplate.adapters.memory.clock import FakeClock
 from copperplate.feed import Cursor
 from copperplate.model import Entry, Placeholder
@@ -17,6 +18,11 @@ BODY = b"a picture" * 1_000
 def key_of(name: str) -> str:
     """A key as a rendition has one."""
     return hashlib.sha256(name.encode()).hexdigest()
+
+
+def file_of(name: str, database: str = DATABASE) -> str:
+    """The name of that rendition's copy on disk."""
+    return name_of(key_of(name), database)
 
 
 def copy_of(name: str, body: bytes = BODY, *, database: str = DATABASE, cursor: Cursor = CURSOR) -> Copy:

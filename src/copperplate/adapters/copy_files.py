@@ -31,7 +31,7 @@ def head_of(copy: Copy) -> bytes:
     return MAGIC + len(header).to_bytes(LENGTH_BYTES) + hashlib.sha256(header).digest() + header
 
 
-def read_copy(raw: bytes, key: str) -> tuple[bytes, Copy]:
+def read_copy(raw: bytes, key: str, database: str) -> tuple[bytes, Copy]:
     """Head and copy of a whole file, every byte verified by the digests. Raises `ValueError` where one is wrong."""
     if not raw.startswith(MAGIC) or len(raw) < PREFIX_BYTES:
         raise ValueError("it is not of this version")
@@ -42,6 +42,8 @@ def read_copy(raw: bytes, key: str) -> tuple[bytes, Copy]:
     copy = _copy_of(head[PREFIX_BYTES:], body)
     if copy.entry.key != key:
         raise ValueError("it is of another picture")
+    if copy.database != database:
+        raise ValueError("it is of another database")
     if len(body) != copy.entry.size_bytes or hashlib.sha256(body).hexdigest() != copy.entry.digest:
         raise ValueError("its bytes were altered")
     return head, copy

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import hashlib
 import logging
 import os
 from collections import OrderedDict
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from copperplate.adapters.copy_files import PREFIX_BYTES, head_of, read_copy, read_head
 from copperplate.adapters.copy_folder import CopyFolder, FileState, note_use
+from copperplate.adapters.daemon_threads import DaemonThreads
 from copperplate.feed import Tier
 from copperplate.ports.tiers import Copy, TierFigures
 from copperplate.recipes.objects import KEY
@@ -34,6 +36,8 @@ KEPT: Final = 3 / 4
 # A file that was verified is read in the event loop up to this size. Measured, in the page cache: 1 MiB takes 90 µs,
 # 100 KB 12 µs, and going to a thread and back 110 µs by itself.
 INLINE_BYTES: Final = 1024 * 1024
+# For so long after a thread read it: then its pages are in memory, and the thread has noted its use.
+INLINE_SECONDS: Final = 60.0
 # Verified files that a process remembers, about 1.5 KB each.
 MAX_VERIFIED: Final = 2_000
 # A disk that takes longer is left alone for a while, and pictures come from the store.
@@ -56,13 +60,19 @@ class _Verified:
     prefix: bytes
     head_bytes: int
     copy: Copy  # without bytes
+    read_at: float  # by a thread, by the monotonic clock
+
+
+def name_of(key: str, database: str) -> str:
+    """The file's name. Servers of several databases may share a folder, and do not meet."""
+    return f"{key}-{hashlib.sha256(database.encode()).hexdigest()[:16]}"
 
 
 class DiskTier:
     """`CopyTier` in a folder, see `CopyFolder`: at most about `max_bytes`, least recently used go first.
 
-    A copy that was altered, cut off, of another version or database is dropped. What the disk refuses is said once,
-    and everything goes on without it.
+    A copy that was altered, cut off or of another version is dropped; those of other databases have other names, and
+    stay until they are evicted. What the disk refuses is said once, and everything goes on without it.
     """
 
     tier = Tier.DISK
@@ -75,34 +85,36 @@ class DiskTier:
         # The first copy looks at what other processes, and earlier settings, have left.
         self._written_bytes = self._slice_bytes
         self._verified: OrderedDict[str, _Verified] = OrderedDict()
-        self._threads: ThreadPoolExecutor | None = None
+        self._threads = DaemonThreads(THREADS, "disk-tier")
+        # Of what was found or kept last. A process has one, until a restore gives it another.
+        self._database = ""
         self._paused_until = self._threaded_until = float("-inf")
         self._has_complained = False
 
     async def find(self, key: str, database: str) -> Copy | None:
-        """See `CopyTier.find`."""
-        if KEY.fullmatch(key) is None or self._is_paused:
+        """See `CopyTier.find`. Nothing is found before the database is known."""
+        if KEY.fullmatch(key) is None or not database or self._is_paused:
             return None
-        known = self._verified.get(key)
-        if known is None or known.state.size_bytes > INLINE_BYTES or self._clock.monotonic() < self._threaded_until:
+        self._database = database
+        name = name_of(key, database)
+        known, now = self._verified.get(name), self._clock.monotonic()
+        if known is None or not self._is_read_inline(known, now):
             return await self._in_thread(lambda: self._find(key, database, known))
-        began_at = self._clock.monotonic()
         try:
-            copy = self._read_verified(key, known)
+            copy = self._read_verified(name, known)
         except OSError as error:
             self._complain(error)
             return None
-        if (now := self._clock.monotonic()) - began_at > SLOW_SECONDS:
-            self._threaded_until = now + PAUSE_SECONDS
-        if copy is not None and copy.database == database:
-            return copy
-        return await self._in_thread(lambda: self._find(key, database, None))
+        if (ended_at := self._clock.monotonic()) - now > SLOW_SECONDS:
+            self._threaded_until = ended_at + PAUSE_SECONDS
+        return copy or await self._in_thread(lambda: self._find(key, database, None))
 
     async def keep(self, copy: Copy, request: PictureRequest) -> None:
         """See `CopyTier.keep`. One that is too large to share the folder with others is not kept."""
         body = copy.body
         if body is None or len(body) > self._slice_bytes or KEY.fullmatch(copy.entry.key) is None:
             return
+        self._database = copy.database
         self._written_bytes += len(body)
         is_due = self._written_bytes > self._slice_bytes
         if is_due:
@@ -110,10 +122,11 @@ class DiskTier:
         await self._in_thread(lambda: self._keep(copy, body, is_due=is_due))
 
     async def drop(self, key: str) -> None:
-        """See `CopyTier.drop`. It is gone for every process."""
-        self._verified.pop(key, None)
+        """See `CopyTier.drop`. It is gone for every process of this database."""
         if KEY.fullmatch(key) is not None:
-            await self._in_thread(lambda: self._folder.remove([key]))
+            name = name_of(key, self._database)
+            self._verified.pop(name, None)
+            await self._in_thread(lambda: self._folder.remove([name]))
 
     async def remove_wrong(self, is_wrong: Callable[[Copy], bool]) -> None:
         """See `CopyTier.remove_wrong`. Heads alone are read, some at a time, so that readers find a free thread.
@@ -131,31 +144,33 @@ class DiskTier:
         return await self._in_thread(self._figures)
 
     async def close(self) -> None:
-        """See `CopyTier.close`. What is being written is let go on."""
-        if self._threads is not None:
-            self._threads.shutdown(wait=False)
-            self._threads = None
+        """See `CopyTier.close`. What is being written goes on as long as the process; its end waits for no disk."""
+        self._threads.close()
         self._paused_until = float("inf")
 
     @property
     def _is_paused(self) -> bool:
         return self._clock.monotonic() < self._paused_until
 
+    def _is_read_inline(self, known: _Verified, now: float) -> bool:
+        is_warm = now - known.read_at < INLINE_SECONDS and now >= self._threaded_until
+        return is_warm and known.state.size_bytes <= INLINE_BYTES
+
     @property
     def _now_ns(self) -> int:
         return int(self._clock.now().timestamp() * 1e9)
 
     def _find(self, key: str, database: str, known: _Verified | None) -> Copy | None:
-        copy = (known and self._read_verified(key, known)) or self._verify(key)
-        if copy is not None and copy.database != database:
-            self._verified.pop(key, None)
-            self._folder.remove([key])
-            return None
-        return copy
+        """In a thread, and with a note of its use."""
+        name, read_at = name_of(key, database), self._clock.monotonic()
+        if known is not None and (copy := self._read_verified(name, known, is_noted=True)) is not None:
+            self._remember(name, replace(known, read_at=read_at))
+            return copy
+        return self._verify(key, database, name, read_at)
 
-    def _read_verified(self, key: str, known: _Verified) -> Copy | None:
+    def _read_verified(self, name: str, known: _Verified, *, is_noted: bool = False) -> Copy | None:
         """The copy, where the file is still the one that was verified."""
-        if (opened := self._folder.open(key)) is None:
+        if (opened := self._folder.open(name)) is None:
             return None
         file, found = opened
         try:
@@ -163,41 +178,46 @@ class DiskTier:
                 return None
             os.lseek(file, known.head_bytes, os.SEEK_SET)
             body = os.read(file, found.st_size - known.head_bytes)
-            note_use(file, found, self._now_ns)
+            if is_noted:
+                note_use(file, found, self._now_ns)
         finally:
             os.close(file)
         copy = known.copy
         if len(body) != copy.entry.size_bytes:
             return None
+        with contextlib.suppress(KeyError):  # another thread forgot it meanwhile
+            self._verified.move_to_end(name)
         return Copy(entry=copy.entry, cursor=copy.cursor, database=copy.database, body=body)
 
-    def _verify(self, key: str) -> Copy | None:
+    def _verify(self, key: str, database: str, name: str, read_at: float) -> Copy | None:
         """The copy in a file that this process did not verify yet. A wrong one is removed."""
-        self._verified.pop(key, None)
-        if (opened := self._folder.open(key)) is None:
+        self._verified.pop(name, None)
+        if (opened := self._folder.open(name)) is None:
             return None
         with os.fdopen(opened[0], "rb") as file:
             found = opened[1]
             raw = file.read(self._max_bytes)
             note_use(file.fileno(), found, self._now_ns)
         try:
-            head, copy = read_copy(raw, key)
+            head, copy = read_copy(raw, key, database)
         except ValueError as error:
             logger.warning("a copy on disk is dropped: %s", error)
-            self._folder.remove([key])
+            self._folder.remove([name])
             return None
-        self._remember(copy, FileState.of(found), head)
+        without = Copy(entry=copy.entry, cursor=copy.cursor, database=copy.database)
+        self._remember(name, _Verified(FileState.of(found), head[:PREFIX_BYTES], len(head), without, read_at))
         return copy
 
     def _keep(self, copy: Copy, body: bytes, *, is_due: bool) -> None:
         if is_due:
             self._folder.shrink(int(self._max_bytes * KEPT))
-        self._verified.pop(copy.entry.key, None)
-        self._folder.write(copy.entry.key, [head_of(copy), body])
+        name = name_of(copy.entry.key, copy.database)
+        self._verified.pop(name, None)
+        self._folder.write(name, [head_of(copy), body])
 
-    def _remember(self, copy: Copy, state: FileState, head: bytes) -> None:
-        without = Copy(entry=copy.entry, cursor=copy.cursor, database=copy.database)
-        self._verified[copy.entry.key] = _Verified(state, head[:PREFIX_BYTES], len(head), without)
+    def _remember(self, name: str, verified: _Verified) -> None:
+        self._verified.pop(name, None)
+        self._verified[name] = verified
         while len(self._verified) > MAX_VERIFIED:
             self._verified.popitem(last=False)
 
@@ -219,11 +239,9 @@ class DiskTier:
         """What `work` answers; None where the disk refuses, takes too long, or did a moment ago."""
         if self._is_paused:
             return None
-        if self._threads is None:
-            self._threads = ThreadPoolExecutor(THREADS, "disk-tier")
         try:
             async with asyncio.timeout(PATIENCE_SECONDS):
-                return await asyncio.get_running_loop().run_in_executor(self._threads, work)
+                return await asyncio.wrap_future(self._threads.run(work))
         except TimeoutError:
             self._paused_until = self._clock.monotonic() + PAUSE_SECONDS
             logger.warning("the disk does not answer; pictures come from the store for a while")
