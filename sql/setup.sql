@@ -5208,11 +5208,14 @@ $statement$grant execute on function copperplate.forget_invalidations(integer) t
 
 select pg_temp.apply_migration('20261120000406', 'create_feed', array[
 $statement$-- How processes read the feed of invalidations. A cursor is a snapshot: which transactions had ended when it was taken.
+
+-- Security definer, with its owner's rights: what may be read of the server depends on the role, and the id must not.
+-- It takes nothing and answers a digest.
 create function copperplate.database_id()
 returns text
 language plpgsql
 stable
-security invoker
+security definer
 set search_path = ''
 as $$
 declare
@@ -5223,8 +5226,10 @@ declare
         'copperplate.invalidations'::regclass::oid
     );
 begin
-    -- Every recovery from an archive and every promotion begins a timeline.
-    if has_function_privilege('pg_walfile_name(pg_lsn)', 'execute')
+    -- Every recovery from an archive and every promotion begins a timeline. A standby writes none, and has no number.
+    if pg_is_in_recovery() then
+        v_parts := v_parts || ' standby';
+    elsif has_function_privilege('pg_walfile_name(pg_lsn)', 'execute')
     and has_function_privilege('pg_current_wal_lsn()', 'execute') then
         v_parts := v_parts || ' ' || left(pg_walfile_name(pg_current_wal_lsn()), 8);
     end if;
