@@ -68,24 +68,31 @@ def told(page: Any) -> list[str | None]:
 
 async def test_two_purges_that_end_in_reverse_order_are_both_told_once(way: tuple[Any, str], pairs: int) -> None:
     ledger, url = way
-    with psycopg.connect(url) as first, psycopg.connect(url) as second:
+    with contextlib.ExitStack() as stack:
+        first, second, third, fourth = (stack.enter_context(psycopg.connect(url)) for _ in range(4))
         keys = fill_pictures(first, 2 * pairs)
         first.commit()
         reader, wrong = await start(ledger), []
-        for number in range(pairs):
-            early, late = keys[2 * number : 2 * number + 2]
-            numbers = [
-                row[0]
-                for connection, key in ((first, early), (second, late))
-                for row in connection.execute(PURGE, (key,))
-            ]
+
+        def begin(number: int) -> list[tuple[psycopg.Connection[Any], str]]:
+            """Two transactions, the early one first."""
+            two = list(zip([(first, second), (third, fourth)][number % 2], keys[2 * number :], strict=False))
+            numbers = [row[0] for connection, key in two for row in connection.execute(PURGE, (key,))]
             assert numbers == sorted(numbers)
-            # What a read told once more would be in the next one, if need be of the next pair.
+            return two
+
+        following = begin(0)
+        assert told(await reader.read()) == []
+        for number in range(pairs):
+            (early, early_key), (late, late_key) = following
+            late.commit()
             pages = [await reader.read()]
-            for connection in (second, first):
-                connection.commit()
-                pages.append(await reader.read())
-            if [told(page) for page in pages] != [[], [late], [early]]:
+            # The next two are open when the early one is told: that read is the one before theirs.
+            following = begin(number + 1) if number + 1 < pairs else []
+            early.commit()
+            pages.append(await reader.read())
+            # What was told once more would be in the next read.
+            if [told(page) for page in pages] != [[late_key], [early_key]]:
                 wrong.append(pages)
         assert (wrong, told(await reader.read())) == ([], [])
 
