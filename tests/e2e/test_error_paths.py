@@ -211,7 +211,7 @@ def test_there_are_two_hundred_distinct_paths_and_none_twice() -> None:
     assert len(set(names)) == len(names)
     assert len(names) >= 200
     # Everything that callers can be told is told by some path; generation_failed has providers of its own,
-    # CDNs and Redis are told of on the command line alone, and a picture is gone only for who got it under a key before.
+    # CDNs and Redis are told of on the command line alone, a picture is gone only for who got it under a key before.
     # Of a picture that is there, a part is asked for past its end in `bad_urls`.
     never = {"unavailable", "generation_failed", "invalid_request", "picture_gone", "unsatisfiable_range"}
     never |= {"cdn_unavailable", "redis_unavailable"}
