@@ -49,7 +49,7 @@ select set_eq(
     $$ select p.proname from pg_proc as p
        where p.pronamespace in ('public'::regnamespace, 'copperplate'::regnamespace) and p.prosecdef $$,
     array['database_id', 'is_lapsed', 'note_user_deleted', 'recorded_migrations'],
-    'no function runs with the rights of its owner, but what Auth''s deletions run, and three that answer little'
+    'no function runs with its owner''s rights, but what Auth''s deletions run, and three that answer little'
 );
 
 select * from finish();

@@ -70,7 +70,7 @@ class Person:
 
     def credits(self) -> dict[str, int]:
         answer = httpx.get(
-            f"http://127.0.0.1:{self._server.port}/api/credits", headers=self.headers, verify=CERTIFICATES
+            f"http://127.0.0.1:{self._server.port}/api/credits", headers=self.headers, verify=CERTIFICATES, timeout=60
         )
         found: dict[str, int] = answer.json()["credits"]
         return found

@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     Serve = Callable[..., AbstractContextManager[Served]]
 
 FOX = "/256x256.jpg?text=a%20very%20private%20fox"
+# What is lost in the store is noticed by who has no copy.
+WITHOUT_TIERS = {"COPPERPLATE_MEMORY_PICTURES": "0", "COPPERPLATE_DISK_CACHE_MB": "0"}
 
 
 @pytest.fixture
@@ -97,7 +99,7 @@ def test_crowd_over_two_servers_costs_one_call(serve: Serve, standin: Standin, p
 def test_object_deleted_behind_a_completed_row_is_made_again_once_and_counted(
     serve: Serve, standin: Standin, storage_state_of_project: StorageState
 ) -> None:
-    with serve("one") as one, serve("other") as other:
+    with serve("one", **WITHOUT_TIERS) as one, serve("other", **WITHOUT_TIERS) as other:
         first = one.get(FOX)
         assert other.get(FOX).headers["x-cache"] == "HIT"
         assert len(standin.scenario_log.drawings) == 1
@@ -123,7 +125,7 @@ def test_object_deleted_behind_a_completed_row_is_made_again_once_and_counted(
 def test_rendition_that_is_lost_or_new_is_made_from_the_original_for_nothing(
     serve: Serve, standin: Standin, storage_state_of_project: StorageState
 ) -> None:
-    with serve("one") as one:
+    with serve("one", **WITHOUT_TIERS) as one:
         first = one.get(FOX)
         objects = objects_of(storage_state_of_project)
         [rendition] = [name for name, stored in objects.items() if stored.body == first.body]

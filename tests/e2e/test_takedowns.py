@@ -103,7 +103,8 @@ def test_a_takedown_of_a_project_reaches_its_objects_and_its_cdn(
     before = set(kept)
     storage_state_of_project.tell("cdn", "http_503")
     failed = run("takedown", PICTURE, "--yes", **project_variables)
-    assert (failed.returncode, "[cdn_unavailable]" in failed.stderr) == (3, True)
+    # It is done but for copies in CDNs, which the work step tells again.
+    assert (failed.returncode, "[cdn_unavailable]" in failed.stderr) == (0, True)
     assert len(before - set(kept)) == 3, "the original, the picture and its WebP are gone from the store"
     assert is_gone(project_variables, "wrong")
     storage_state_of_project.scenario_log.clear()
