@@ -131,5 +131,6 @@ def test_call_reads_no_more_than_it_has_to(
     assert owner.execute(f"select {call}".encode()).fetchone() == (answer,)
     owner.execute("reset role")
     [(scanned, fetched)] = owner.execute(READ.encode()).fetchall()
-    assert scanned <= 10
+    # Tables of a few rows: the kinds, and the one row of the feed.
+    assert scanned <= 12
     assert fetched <= most

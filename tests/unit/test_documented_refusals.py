@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 DOCS = Path(__file__).parents[2] / "docs"
 # Raised as one of its children; a purge's, which no route makes.
-NEVER_ANSWERED = {"forbidden", "spending_refused", "unavailable", "cdn_unavailable"}
+NEVER_ANSWERED = {"forbidden", "spending_refused", "unavailable", "cdn_unavailable", "redis_unavailable"}
 # By its class, for any status.
 OF_ANY_STATUS = {"generation_failed"}
 

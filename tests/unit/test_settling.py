@@ -51,6 +51,7 @@ ROWS: Final[dict[str, float | None]] = {
     "PoolerExhausted": 5,
     "StoreUnavailable": 5,
     "FolderUnavailable": 5,
+    "UnsatisfiableRange": None,
     "CdnUnavailable": 5,
     "RedisUnavailable": 5,
     "KeysUnavailable": 5,
