@@ -12,6 +12,7 @@ from copperplate.adapters.memory.clock import FakeClock
 from copperplate.errors import LedgerUnavailable
 from copperplate.generation.lookup import LookupOptions
 from copperplate.http import vercel
+from copperplate.http.wiring import Wiring
 from copperplate.wishes import NewBatch, WishStatus
 from copperplate.work.promises import Promised, new_wish
 from tests.support.coordinator_harness import GatedProvider
@@ -141,7 +142,7 @@ async def test_polls_of_a_batch_have_the_rest_of_it_made(monkeypatch: pytest.Mon
 async def test_an_instance_works_at_most_once_in_five_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = FakeClock()
     services = memory_services(environ=ON_VERCEL, clock=clock)
-    invocation = vercel.Invocation(_answer_nothing, type("Wiring", (), {"services": services})())
+    invocation = vercel.Invocation(_answer_nothing, Wiring(services))
 
     async def call() -> None:
         await invocation({"type": "http"}, None, None)  # type: ignore[arg-type]
@@ -225,7 +226,7 @@ async def test_a_call_stays_open_for_what_it_promised(provider: GatedProvider) -
         assert isinstance(told, Promised)
         answered.set()
 
-    invocation = vercel.Invocation(promise, type("Wiring", (), {"services": services})())
+    invocation = vercel.Invocation(promise, Wiring(services))
     call = asyncio.create_task(invocation({"type": "http"}, None, None))  # type: ignore[arg-type]
     await answered.wait()
     await asyncio.sleep(0.05)
