@@ -83,13 +83,17 @@ def run_purge(arguments: argparse.Namespace) -> int:
     if fault := _fault_of(arguments, condition):
         say(fault)
         return EXIT_USAGE
-    is_of_copies = arguments.tier and Tier.STORAGE.value not in arguments.tier
-    what = "drops copies" if is_of_copies else consent.REMOVAL
+    what = "drops copies" if _is_of_copies(arguments) else consent.REMOVAL
     if not arguments.dry_run and not consent.can_be_had(arguments, what):
         return EXIT_USAGE
     if arguments.tier:
         return run_purge_of_tiers(settings, arguments, None if arguments.all else condition)
     return _run_purge_of_pictures(settings, arguments, condition)
+
+
+def _is_of_copies(arguments: argparse.Namespace) -> bool:
+    """Whether the pictures themselves stay."""
+    return bool(arguments.tier) and Tier.STORAGE.value not in arguments.tier
 
 
 def _fault_of(arguments: argparse.Namespace, condition: Condition) -> str | None:
@@ -98,8 +102,7 @@ def _fault_of(arguments: argparse.Namespace, condition: Condition) -> str | None
         return "copperplate: --all leaves nothing out: give it without --key, --prompt, --prefix and the like [usage]"
     if not is_named and not (arguments.all and arguments.tier):
         return _NOTHING_NAMED
-    is_of_copies = arguments.tier and Tier.STORAGE.value not in arguments.tier
-    if is_of_copies and (arguments.with_pinned or arguments.with_children):
+    if _is_of_copies(arguments) and (arguments.with_pinned or arguments.with_children):
         return "copperplate: copies are dropped, pinned or not: --with-pinned and --with-children need storage [usage]"
     return None
 

@@ -42,16 +42,16 @@ def run_purge_of_tiers(settings: Settings, arguments: argparse.Namespace, condit
         with_pinned=arguments.with_pinned,
         with_children=arguments.with_children,
     )
-
-    is_known = True
+    is_in_cdns = not asked.tiers.isdisjoint(_IN_CDNS)
+    is_known: bool | None = None  # asked once, before anything is removed
 
     async def run(opened: Settings, *, is_dry_run: bool) -> tuple[dict[str, Any], CdnReport | None]:
         nonlocal is_known
         async with open_backend(opened) as (ledger, stores):
-            is_known = is_known and await _is_known(ledger, condition)
+            is_known = await _is_known(ledger, condition) if is_known is None else is_known
             async with _open_redis(opened, ledger, asked) as redis:
                 figures = await purge_tiers(ledger, asked, is_dry_run=is_dry_run, stores=stores, redis=redis)
-            is_told = not is_dry_run and not asked.tiers.isdisjoint(_IN_CDNS)
+            is_told = is_in_cdns and not is_dry_run
             return figures, await tell_cdns(opened, ledger, stores) if is_told else None
 
     with with_database(settings) as opened:
@@ -64,7 +64,7 @@ def run_purge_of_tiers(settings: Settings, arguments: argparse.Namespace, condit
         _show(figures, arguments)
         is_without_cdn = Tier.CDN in asked.tiers and say_if_none(opened)
         _say_of_redis(opened, asked, is_dry_run=arguments.dry_run)
-    if not arguments.dry_run and not asked.tiers.isdisjoint(_IN_CDNS):
+    if is_in_cdns and not arguments.dry_run:
         say_of_cdns(report)
     if figures.get("storage", {}).get("pinned"):
         say("pinned pictures are left: --with-pinned means them, too")
@@ -102,7 +102,7 @@ def _losses(figures: Mapping[str, Any]) -> Iterator[str]:
     if "redis" in figures:
         yield f"{figures['redis']['entries']:,} entries, {figures['redis']['bytes']:,} bytes, in Redis"
     if "storage" in figures:
-        yield loss_of({**figures["storage"], "images": figures["storage"]["images"]})
+        yield loss_of(figures["storage"])
     if "cdn" in figures:
         keys, objects = f"{figures['cdn']['keys']:,} pictures", f"{figures['cdn']['objects']:,} objects"
         yield f"the copies that CDNs have of {keys} and {objects}"

@@ -191,8 +191,8 @@ class Coordinator:
         """What is stored; None while somebody generates it. Raises `NotGenerated` where nobody does."""
         result = await self._ledger.peek(request.generation_key, request.rendition_key)
         match result:
-            case Hit(entry=entry):
-                return LookupResult(entry=entry, outcome=outcome, is_found=True)
+            case Hit():
+                return _found(result, outcome)
             case Negative():
                 raise failure_of(result, is_remembered=outcome is Outcome.HIT)
             case Gone():
@@ -209,9 +209,9 @@ class Coordinator:
         with self._ledger.hints(request.generation_key) as hint:
             while (found := await self._peek(request, outcome)) is None:
                 if (hit := await self._follow(request, flight_key, hint)) is not None:
-                    return await _loaded(hit, Outcome.COALESCED, options)
+                    return await _loaded(_found(hit, Outcome.COALESCED), options)
                 outcome = Outcome.COALESCED
-        return found if options.load is None else await options.load(found)
+        return await _loaded(found, options)
 
     async def _acquire_until_done(
         self, request: PictureRequest, flight_key: str, options: LookupOptions
@@ -238,14 +238,14 @@ class Coordinator:
                 )
                 match result:
                     case Hit():
-                        return await _loaded(result, outcome, options)
+                        return await _loaded(_found(result, outcome), options)
                     case Lead():
                         self._sweep_beside()
                         with contextlib.suppress(LeaseLost):
                             return await self._lead(request, result, asked_at, options)
                     case Wait():
                         if (hit := await self._follow(request, flight_key, hint)) is not None:
-                            return await _loaded(hit, Outcome.COALESCED, options)
+                            return await _loaded(_found(hit, Outcome.COALESCED), options)
                     case Negative() | InsufficientCredits() | Refused() | Gone():
                         self._note_refusal(result, request)
                         raise error_for(result, options, is_remembered=outcome is Outcome.HIT)
@@ -312,7 +312,10 @@ class Coordinator:
             self._sweeping = asyncio.create_task(self._sweeps.run_if_due())
 
 
-async def _loaded(hit: Hit, outcome: Outcome, options: LookupOptions) -> LookupResult:
+def _found(hit: Hit, outcome: Outcome) -> LookupResult:
+    return LookupResult(entry=hit.entry, outcome=outcome, is_found=True)
+
+
+async def _loaded(found: LookupResult, options: LookupOptions) -> LookupResult:
     """What was found, with its bytes where whoever asked first wants them."""
-    found = LookupResult(entry=hit.entry, outcome=outcome, is_found=True)
     return found if options.load is None else await options.load(found)
