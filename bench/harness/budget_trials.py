@@ -42,6 +42,8 @@ class Spent:
     booked: int
     pictures: int
     refused: int
+    # What else the last process was answered: of a machine too busy for the trial.
+    others: tuple[str, ...]
     # By budget, what it counts: pictures, and the same of the book.
     counted: dict[str, tuple[int, int]]
     # Reservations that a sweep left, and counters that are not what the book says before and after it.
@@ -83,6 +85,7 @@ async def _spend(referee: Referee, folder: Path, point: str, *, has_jobs: bool, 
         calls=sum(submits_of(folder, prompt) for prompt in prompts),
         pictures=sum(body.startswith("picture") for body in bodies),
         refused=sum(body.startswith("budget_") for body in bodies),
+        others=tuple(body for body in bodies if not body.startswith(("picture", "budget_"))),
         **await _look_at_budgets(referee.database_url),
     )
 

@@ -10,7 +10,7 @@ import signal
 import threading
 import time
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import psycopg
 
@@ -19,7 +19,7 @@ from copperplate.feed import Tier
 from copperplate.model import Condition
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Coroutine, Iterator, Sequence
 
     from bench.harness.floods import Deadly
 
@@ -159,15 +159,20 @@ class Purger:
         self._trial = trial
         self._url = database_url
         self._connection = psycopg.connect(database_url, autocommit=True)
-        self._runner = asyncio.Runner()
+        # Its loop runs between purges, too: connections that were begun would stay half open in one that stands.
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever)
+        self._thread.start()
         self._ledger = PostgresLedger(database_url)
-        self._runner.run(self._ledger.open())
+        self._run(self._ledger.open())
         self._ways: tuple[Callable[[str, str], None], ...] = (self._delete, self._purge, self._take_down, self._delete)
 
     def close(self) -> None:
         """Let go of the database."""
-        self._runner.run(self._ledger.close())
-        self._runner.close()
+        self._run(self._ledger.close())
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
         self._connection.close()
 
     def run(self, count: int, *, pause: float) -> None:
@@ -206,7 +211,7 @@ class Purger:
             kept = connection.execute(_KEPT, (text_of(number),)).fetchall()
             connection.execute("delete from public.generation_status where prompt = %s", (text_of(number),))
             began.append((connection, frozenset(digest for _, digest in kept)))
-        self._runner.run(self._ledger.invalidate((Tier.MEMORY, Tier.DISK, Tier.REDIS), None))
+        self._run(self._ledger.invalidate((Tier.MEMORY, Tier.DISK, Tier.REDIS), None))
         time.sleep(REFILL_SECONDS)
         for connection, digests in reversed(began):
             time.sleep(pause)
@@ -215,12 +220,15 @@ class Purger:
             connection.close()
             self._trial.purges.append(Purge("late commit", digests, sent_at, time.monotonic()))
 
+    def _run(self, call: Coroutine[Any, Any, object]) -> None:
+        asyncio.run_coroutine_threadsafe(call, self._loop).result()
+
     def _delete(self, prompt: str, _: str) -> None:
         self._connection.execute("delete from public.generation_status where prompt = %s", (prompt,))
 
     def _purge(self, _: str, key: str) -> None:
-        self._runner.run(self._ledger.purge(Condition(key=key), 10, is_dry_run=False))
+        self._run(self._ledger.purge(Condition(key=key), 10, is_dry_run=False))
 
     def _take_down(self, _: str, key: str) -> None:
-        self._runner.run(self._ledger.take_down(key))
-        self._runner.run(self._ledger.lift_takedown(key))
+        self._run(self._ledger.take_down(key))
+        self._run(self._ledger.lift_takedown(key))

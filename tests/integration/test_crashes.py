@@ -108,6 +108,7 @@ def test_leaders_killed_at_a_point_hold_no_budget_and_exactly_the_wall_is_spent(
     ]
     for has_jobs, spent in zip(expected, spend(places, point, lease=scaled_lease()), strict=True):
         lost = DOOMED * (expected[has_jobs] - 1)
+        assert spent.others == ()
         assert spent.booked == WALL_PICTURES
         # One that was announced was not sent: that is all that killed processes cost.
         assert spent.calls == WALL_PICTURES - (DOOMED if point == "announced" else 0)
