@@ -66,11 +66,12 @@ def migrate(owner_url: str, *, announce: Callable[[str], None], folder: Path | N
     Several processes may do this at once: each file is applied by one of them. Raises a `MigrationError`.
     """
     migrations = read_migrations(folder or find_migrations_folder())
-    applied = []
+    applied: list[Migration] = []
+    compared: set[str] = set()
     try:
         with connect(owner_url, autocommit=True) as connection:
             _prepare(connection)
-            while migration := _apply_next(connection, migrations):
+            while migration := _apply_next(connection, migrations, compared):
                 announce(f"Applied {migration.file_name}")
                 applied.append(migration)
             for bucket in _restore_buckets(connection):
@@ -137,13 +138,20 @@ def _require_roles(connection: Connection) -> None:
         raise RolesMissing(message)
 
 
-def _apply_next(connection: Connection, migrations: Sequence[Migration]) -> Migration | None:
-    """Apply the first migration the database lacks and return it, or None where it lacks none."""
+def _apply_next(connection: Connection, migrations: Sequence[Migration], compared: set[str]) -> Migration | None:
+    """Apply the first migration the database lacks and return it, or None where it lacks none.
+
+    What is recorded is compared with its file once: `compared` has the versions for which that is done.
+    """
     with connection.transaction():
         _take_lock(connection)
-        rows = connection.execute("select version, statements from supabase_migrations.schema_migrations")
+        rows = connection.execute(
+            "select version, case when version <> all (%s) then statements end from supabase_migrations.schema_migrations",
+            [list(compared)],
+        )
         recorded = {str(version): statements for version, statements in rows}
         _compare(migrations, recorded)
+        compared.update(recorded)
         pending = next((m for m in migrations if m.version not in recorded), None)
         if pending is None:
             return None
