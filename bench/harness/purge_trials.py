@@ -27,6 +27,8 @@ PICTURES: Final = 16
 # A picture is purged once so many processes have answered it: one of them may stand still.
 KNOWN_BY: Final = 3
 BEAT_SECONDS: Final = 0.02
+# Each picture is asked of each process five times a second; more would keep the machine from the servers.
+READ_PAUSE_SECONDS: Final = 0.01
 # Until every process has read that its copies are wrong, and has made new ones.
 REFILL_SECONDS: Final = 4.0
 # Longer than copies are trusted after a read.
@@ -114,7 +116,7 @@ class Trial:
             except (OSError, http.client.HTTPException):
                 connection.close()
                 time.sleep(0.1)
-            time.sleep(0.004)
+            time.sleep(READ_PAUSE_SECONDS)
         connection.close()
 
     def _ask(self, connection: http.client.HTTPConnection, port: int, path: str) -> None:

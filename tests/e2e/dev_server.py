@@ -8,7 +8,6 @@ import os
 import re
 import signal
 import subprocess
-import sys
 import time
 from dataclasses import dataclass
 from functools import cached_property
@@ -18,12 +17,12 @@ from urllib.parse import urlsplit
 
 from copperplate.local.cluster import find_running
 from tests.support import log_watch
+from tests.support.commands import COPPERPLATE, run_command
 from tests.support.walls import wall
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-COPPERPLATE = str(Path(sys.executable).with_name("copperplate"))
 START_SECONDS = 60.0
 STOP_SECONDS = 30.0
 # What a developer's shell may have set must not reach the server; without bytecode every start is slow.
@@ -54,9 +53,7 @@ class DevServer:
 
     def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Run another `copperplate` command beside the server, with the same data folder."""
-        return subprocess.run(
-            [COPPERPLATE, *arguments], env=self.environment, capture_output=True, text=True, timeout=60, check=False
-        )
+        return run_command(*arguments, environment=self.environment)
 
     @cached_property
     def database_url(self) -> str:

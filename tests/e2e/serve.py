@@ -11,7 +11,8 @@ import subprocess
 import tempfile
 from typing import TYPE_CHECKING
 
-from tests.e2e.dev_server import COPPERPLATE, STOP_SECONDS, UNSET, Answer
+from tests.e2e.dev_server import STOP_SECONDS, UNSET, Answer
+from tests.support.commands import COPPERPLATE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -9,7 +9,8 @@ import signal
 import subprocess
 from typing import TYPE_CHECKING
 
-from tests.e2e.dev_server import COPPERPLATE, START_SECONDS, STOP_SECONDS, UNSET, Answer, ask, wait_until
+from tests.e2e.dev_server import START_SECONDS, STOP_SECONDS, UNSET, Answer, ask, wait_until
+from tests.support.commands import COPPERPLATE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

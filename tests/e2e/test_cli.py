@@ -20,9 +20,10 @@ from copperplate.cli.commands import EXAMPLE, build_parser
 from copperplate.local.bootstrap import create_database
 from copperplate.local.cluster import Cluster, find_running
 from copperplate.recipes.url import parse_picture_query
-from tests.e2e.dev_server import COPPERPLATE, UNSET, children_of, command_of, is_running, wait_until, without_progress
+from tests.e2e.dev_server import UNSET, children_of, command_of, is_running, wait_until, without_progress
 from tests.e2e.serve import port_of
 from tests.support.clusters import open_folder
+from tests.support.commands import COPPERPLATE, run_command
 from tests.support.walls import wall
 
 if TYPE_CHECKING:
@@ -38,14 +39,7 @@ def environment(**variables: str) -> dict[str, str]:
 
 def run(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
     """What a command answers, without the lines that a busy machine adds: each step of more than 5 s is told."""
-    answer = subprocess.run(
-        [COPPERPLATE, *arguments],
-        env=environment(**variables),
-        capture_output=True,
-        text=True,
-        timeout=wall(60),
-        check=False,
-    )
+    answer = run_command(*arguments, environment=environment(**variables), timeout=wall(60))
     answer.stderr = without_progress(answer.stderr)
     return answer
 

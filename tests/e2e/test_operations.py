@@ -19,8 +19,8 @@ from copperplate.model import SCHEMA, Outcome
 from copperplate.settings import Settings
 from copperplate.testing import GENERATE
 from copperplate.tiers.coherence import Trust
-from tests.e2e.dev_server import COPPERPLATE
 from tests.e2e.test_cli import environment, run
+from tests.support.commands import COPPERPLATE
 from tests.support.pictures import picture_request
 
 if TYPE_CHECKING:

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.e2e.dev_server import COPPERPLATE, START_SECONDS, UNSET, is_running, wait_until
+from tests.e2e.dev_server import START_SECONDS, UNSET, is_running, wait_until
 from tests.e2e.moments import scripted
+from tests.support.commands import COPPERPLATE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -13,8 +13,8 @@ import psycopg
 import pytest
 
 from copperplate.recipes.objects import tag_of
-from tests.e2e.dev_server import COPPERPLATE
 from tests.e2e.test_cli import environment, run
+from tests.support.commands import COPPERPLATE
 from tests.support.vercel_api import TOKEN, VercelApi, vercel_api
 
 if TYPE_CHECKING:

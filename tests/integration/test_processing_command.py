@@ -23,7 +23,8 @@ from copperplate.cli.exit_codes import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK, E
 from copperplate.errors import LedgerUnavailable
 from copperplate.imaging.pillow_images import PillowImages
 from copperplate.processing.service import Processing
-from tests.e2e.dev_server import COPPERPLATE, inherited, wait_until
+from tests.e2e.dev_server import inherited, wait_until
+from tests.support.commands import COPPERPLATE
 from tests.support.postgres_fixtures import making_databases
 
 if TYPE_CHECKING:

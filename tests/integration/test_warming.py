@@ -21,7 +21,8 @@ from copperplate.compose import open_services
 from copperplate.http.app import create_app
 from copperplate.operations import warming
 from copperplate.settings import Settings
-from tests.e2e.dev_server import COPPERPLATE, inherited, wait_until
+from tests.e2e.dev_server import inherited, wait_until
+from tests.support.commands import COPPERPLATE
 from tests.support.postgres_fixtures import making_databases
 
 if TYPE_CHECKING:

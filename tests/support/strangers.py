@@ -6,7 +6,6 @@ Real: the server, PostgREST, Postgres with its trigger. STAND-INS: Turnstile, Su
 from __future__ import annotations
 
 import os
-import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -14,8 +13,9 @@ import httpx
 import psycopg
 import pytest
 
-from tests.e2e.dev_server import COPPERPLATE, UNSET
+from tests.e2e.dev_server import UNSET
 from tests.e2e.served import serving
+from tests.support.commands import run_command
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -113,9 +113,7 @@ def ask(server: Served, token: str, wish: dict[str, str], **headers: str) -> htt
 def run(variables: dict[str, str], *arguments: str) -> str:
     """What a command of the operator prints, over the same project."""
     own = {name: value for name, value in os.environ.items() if not name.startswith(UNSET)}
-    done = subprocess.run(
-        [COPPERPLATE, *arguments], env={**own, **variables}, capture_output=True, text=True, timeout=60, check=False
-    )
+    done = run_command(*arguments, environment={**own, **variables})
     assert done.returncode == 0, done.stderr
     return done.stdout
 
