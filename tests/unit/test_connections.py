@@ -20,7 +20,7 @@ from copperplate.http.server.open_files import room_for
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from starlette.types import Receive, Scope, Send
+    from starlette.types import Message, Receive, Scope, Send
 
 MOST = 8
 HALF = b"GET /whole HTTP/1.1\r\nHost: x\r\n"
@@ -40,17 +40,25 @@ class Site:
         self.connections = Connections(most=MOST)
         self.open = asyncio.Event()
         self.asked = 0
+        self.in_tasks = 0
         # uvicorn's own, from when a socket is accepted until it is lost.
         self.accepted: set[object] = set()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         self.asked += 1
+        self.in_tasks += 1
         if scope["path"] == "/wait":
             await self.open.wait()
-        body = b"x" * {"/large": LARGE_BYTES, "/unread": UNREAD_BYTES}.get(scope["path"], 5)
+        for message in self.messages(scope["path"]):
+            await send(message)
+
+    def messages(self, path: str) -> tuple[Message, Message]:
+        body = b"x" * {"/large": LARGE_BYTES, "/unread": UNREAD_BYTES}.get(path, 5)
         headers = [(b"content-length", str(len(body)).encode())]
-        await send({"type": "http.response.start", "status": 200, "headers": headers})
-        await send({"type": "http.response.body", "body": body})
+        return (
+            {"type": "http.response.start", "status": 200, "headers": headers},
+            {"type": "http.response.body", "body": body},
+        )
 
     async def connect(self, sent: bytes) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
@@ -80,6 +88,18 @@ class Site:
             writer.close()
 
 
+class SiteAtOnce(Site):
+    """One that needs no task for what it need not wait for."""
+
+    def answer(self, scope: Scope) -> tuple[Message, Message] | None:
+        if scope["path"] == "/wait":
+            return None
+        if scope["path"] == "/broken":
+            raise ValueError
+        self.asked += 1
+        return self.messages(scope["path"])
+
+
 async def answer_of(reader: asyncio.StreamReader) -> bytes:
     async with asyncio.timeout(WALL_SECONDS):
         head = await reader.readuntil(b"\r\n\r\n")
@@ -95,16 +115,17 @@ async def end_of(reader: asyncio.StreamReader) -> bytes:
         return b""
 
 
-@pytest.fixture
-async def site(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Site]:
+@pytest.fixture(params=[Site, SiteAtOnce], ids=["in a task", "at once"])
+async def site(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Site]:
     for name, seconds in (("HEAD", 0.6), ("BODY", 0.4), ("LOOK", 0.05), ("UNREAD", 0.5), ("FRESH", 0.1), ("LATE", 0.3)):
         monkeypatch.setattr(connections, f"{name}_SECONDS", seconds)
-    made = Site()
+    made: Site = request.param()
     config = uvicorn.Config(
         made,
         port=0,
         http=protocol(made.connections),
         ws="none",
+        proxy_headers=False,
         lifespan="off",
         log_config=None,
         timeout_graceful_shutdown=1,
@@ -352,6 +373,42 @@ async def test_requests_sent_together_are_answered_in_turn(site: Site) -> None:
     reader, writer = await site.connect(WHOLE * 5)
     for _ in range(5):
         assert (await answer_of(reader)).startswith(b"HTTP/1.1 200 ")
+    writer.close()
+
+
+async def test_request_behind_one_that_waits_is_answered_after_it(site: Site) -> None:
+    reader, writer = await site.connect(WHOLE.replace(b"whole", b"wait") + WHOLE.replace(b"whole", b"large"))
+    await asyncio.sleep(0.1)
+    assert (site.asked, reader._buffer) == (1, b"")  # type: ignore[attr-defined]
+    site.open.set()
+    assert b"content-length: 5\r\n" in await answer_of(reader)
+    assert f"content-length: {LARGE_BYTES}\r\n".encode() in await answer_of(reader)
+    writer.close()
+
+
+@pytest.mark.parametrize("site", [SiteAtOnce], indirect=True)
+async def test_what_is_answered_at_once_needs_no_task_and_is_whole(site: Site) -> None:
+    kept = WHOLE.replace(b"GET", b"HEAD") + WHOLE
+    reader, writer = await site.connect(kept.replace(b"Host", b"Connection: close\r\nHost"))
+    head = await reader.readuntil(b"\r\n\r\n")
+    assert (head[:16], await reader.read()) == (b"HTTP/1.1 200 OK\r", b"")
+    assert (await site.ask(WHOLE + WHOLE)).endswith(b"\r\n\r\nxxxxx")
+    assert (await site.ask(HALF + b"Expect: 100-continue\r\nContent-Length: 2\r\n\r\n")).endswith(b"\r\n\r\nxxxxx")
+    assert site.in_tasks == 0
+    writer.close()
+
+
+@pytest.mark.parametrize("site", [SiteAtOnce], indirect=True)
+async def test_what_cannot_be_answered_at_once_is_left_to_a_task(site: Site) -> None:
+    assert (await site.ask(WHOLE.replace(b"whole", b"broken"))).startswith(b"HTTP/1.1 200 ")
+    # A caller that has not taken what it asked for before waits like any other.
+    reader, writer = await site.connect(WHOLE.replace(b"whole", b"large"))
+    while site.asked < 2:
+        await asyncio.sleep(0.01)
+    writer.write(WHOLE)
+    await answer_of(reader)
+    assert (await answer_of(reader)).endswith(b"xxxxx")
+    assert site.in_tasks == 2
     writer.close()
 
 

@@ -175,7 +175,5 @@ def is_held(held: bytes, etag: bytes, outcome: Outcome) -> bool:
 
     `*` stands for any picture that was there before this request, so never for one just made.
     """
-    if held.strip() == b"*":
-        return outcome in (Outcome.HIT, Outcome.STALE)
     # A quoted digest cannot be part of another tag: tags hold no quotes.
-    return etag in held
+    return etag in held or (held.strip() == b"*" and outcome in (Outcome.HIT, Outcome.STALE))

@@ -6,6 +6,7 @@ entity tags its caller holds is left to it.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import math
 from typing import TYPE_CHECKING, Final
@@ -19,7 +20,7 @@ from copperplate.http.vercel import MAX_RESPONSE_BYTES
 from copperplate.model import Outcome
 
 if TYPE_CHECKING:
-    from starlette.types import ASGIApp, Receive, Scope, Send
+    from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
     from copperplate.http.wiring import Wiring
     from copperplate.model import PictureFormat, PictureRequest
@@ -60,23 +61,33 @@ class HotPictures:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a picture in memory, counted and logged as any other; else pass the request on."""
+        if (messages := self.answer(scope)) is None:
+            await (self._app if self._invocation is None or not self._is_on_vercel else self._invocation)(
+                scope, receive, send
+            )
+            return
+        with contextlib.suppress(OSError):  # some servers raise it when the caller has disconnected
+            for message in messages:
+                await send(message)
+
+    def answer(self, scope: Scope) -> tuple[Message, Message] | None:
+        """What a request for a picture in memory is answered with, counted and logged; None where all else is asked.
+
+        A server that calls this itself needs no task for such a request.
+        """
         wiring = self._wiring
         services, urls = wiring.services, wiring.picture_urls
         if services is None or urls is None or scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
+            return None
         if self._invocation is not None and services.settings.on_vercel:
-            await self._invocation(scope, receive, send)
-            return
+            return None
         requested = urls.plain.get((scope["path"], scope["query_string"]))
         if requested is None or (held := _held(scope)) is None:
-            await self._app(scope, receive, send)
-            return
+            return None
         monotonic, request = services.clock.monotonic, requested.picture_request
         started = monotonic()
         if (answers := _find_answers(services, request, started)) is None:
-            await self._app(scope, receive, send)
-            return
+            return None
         method = scope["method"]
         if held and headers.is_held(held, answers.etag, answers.outcome):
             answer = answers.unchanged
@@ -90,12 +101,19 @@ class HotPictures:
         if requests_log.isEnabledFor(logging.INFO):
             _log(services, request, answer, method, seconds)
         # Both messages are new each time: middleware around the application may write to what it is sent.
-        sent = [*answer.headers, *requested.ignored]
-        try:
-            await send({"type": "http.response.start", "status": answer.status, "headers": sent})
-            await send({"type": "http.response.body", "body": answer.body})
-        except OSError:  # some servers raise it when the caller has disconnected
-            return
+        return (
+            {
+                "type": "http.response.start",
+                "status": answer.status,
+                "headers": [*answer.headers, *requested.ignored],
+            },
+            {"type": "http.response.body", "body": answer.body},
+        )
+
+    @property
+    def _is_on_vercel(self) -> bool:
+        services = self._wiring.services
+        return services is not None and services.settings.on_vercel
 
 
 def _held(scope: Scope) -> bytes | None:

@@ -146,7 +146,8 @@ def _apply_next(connection: Connection, migrations: Sequence[Migration], compare
     with connection.transaction():
         _take_lock(connection)
         rows = connection.execute(
-            "select version, case when version <> all (%s) then statements end from supabase_migrations.schema_migrations",
+            "select version, case when version <> all (%s) then statements end"
+            " from supabase_migrations.schema_migrations",
             [list(compared)],
         )
         recorded = {str(version): statements for version, statements in rows}

@@ -11,6 +11,7 @@ holds, and then `abort`.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, cast
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     import asyncio
 
     from starlette.types import Receive, Scope, Send
+    from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
 logger = logging.getLogger(__name__)
 
@@ -244,8 +246,9 @@ class Connection(HttpToolsProtocol):
         self.has_head = True
         if self._head_bytes + self._piece_bytes > HEAD_BYTES and self._size_of_head() > HEAD_BYTES:
             self.app = answer_too_large
-        super().on_headers_complete()
+        # Before it is answered, which may be at once.
         self._due += 1
+        super().on_headers_complete()
 
     def on_message_complete(self) -> None:
         """See `HttpToolsProtocol`."""
@@ -253,6 +256,8 @@ class Connection(HttpToolsProtocol):
         self._is_piece_shared = True
         if self._due:
             self._all.received(self)
+        elif self.timeout_keep_alive_task is not None:  # answered at once, and uvicorn closes it when nothing follows
+            self._all.rest(self)
         else:  # answered before its body was whole: the next head has its own time
             self._all.receive(self)
         super().on_message_complete()
@@ -273,6 +278,21 @@ class Connection(HttpToolsProtocol):
             self._unset_keepalive_if_required()
             if self._head_bytes > HEAD_BYTES:
                 self._refuse_head()
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        """Answer at once what can be, to a caller who has taken everything before it: else a task does."""
+        messages, answer = None, getattr(app, "answer", None)
+        if answer is not None and self.has_sent_all:
+            # What goes wrong here goes wrong in the task, too, which tells.
+            with contextlib.suppress(Exception):
+                messages = answer(cycle.scope)
+        if messages is None:
+            super()._start_asgi_task(cycle, app)
+            return
+        for message in messages:
+            # It waits for nothing: what is not sent yet is less than a connection may hold.
+            with contextlib.suppress(StopIteration):
+                cycle.send(message).send(None)
 
     def timeout_keep_alive_handler(self) -> None:
         """Close an idle connection, unless a request came while this process stood still and is not read yet."""
