@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import uvicorn
 
+from copperplate.http.hot_pictures import Prepared
 from copperplate.http.server import connections
 from copperplate.http.server.connections import Connection, Connections, protocol
 from copperplate.http.server.open_files import room_for
@@ -91,13 +92,16 @@ class Site:
 class SiteAtOnce(Site):
     """One that needs no task for what it need not wait for."""
 
-    def answer(self, scope: Scope) -> tuple[Message, Message] | None:
+    def find_answer(self, scope: Scope) -> Prepared | None:
         if scope["path"] == "/wait":
             return None
+        start, end = self.messages(scope["path"])
         if scope["path"] == "/broken":
-            raise ValueError
-        self.asked += 1
-        return self.messages(scope["path"])
+            start["headers"].append((b"x", b"one\r\ntwo: three"))
+        else:
+            self.asked += 1
+        body = b"" if scope["method"] == "HEAD" else end["body"]
+        return Prepared(start["status"], start["headers"], body, None)
 
 
 async def answer_of(reader: asyncio.StreamReader) -> bytes:

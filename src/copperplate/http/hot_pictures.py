@@ -6,7 +6,6 @@ entity tags its caller holds is left to it.
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import math
 from typing import TYPE_CHECKING, Final
@@ -14,14 +13,16 @@ from typing import TYPE_CHECKING, Final
 from copperplate.feed import Tier
 from copperplate.generation.lookup import LookupResult
 from copperplate.http import headers
-from copperplate.http.picture_answers import Answer, freshness_of
+from copperplate.http.picture_answers import freshness_of
+from copperplate.http.raw_headers import lines_of
 from copperplate.http.request_log import log_request, requests_log
 from copperplate.http.vercel import MAX_RESPONSE_BYTES
 from copperplate.model import Outcome
 
 if TYPE_CHECKING:
-    from starlette.types import ASGIApp, Message, Receive, Scope, Send
+    from starlette.types import ASGIApp, Receive, Scope, Send
 
+    from copperplate.http.raw_headers import RawHeaders
     from copperplate.http.wiring import Wiring
     from copperplate.model import PictureFormat, PictureRequest
     from copperplate.services import Services
@@ -33,19 +34,39 @@ _HELD: Final = b"if-none-match"
 _DECIDING: Final = frozenset({_HOST, _HELD, b"authorization", b"x-api-key", b"prefer", b"range"})
 
 
+class Prepared:
+    """An answer, and the outcome it is logged with, that is sent to one caller after the other."""
+
+    __slots__ = ("_head", "body", "headers", "outcome", "status")
+
+    def __init__(self, status: int, headers: RawHeaders, body: bytes, outcome: Outcome | None) -> None:
+        self.status = status
+        self.headers = headers
+        self.body = body
+        self.outcome = outcome
+        self._head = b""
+
+    @property
+    def head(self) -> bytes:
+        """Its headers, for a server that sends them as they are; raises `ValueError` where that must not be."""
+        if not self._head:
+            self._head = lines_of(self.headers)
+        return self._head
+
+
 class Answers:
     """What one copy in memory is answered with, `until` a time by the monotonic clock, when its `ttl` is another."""
 
     __slots__ = ("bare", "etag", "outcome", "unchanged", "until", "whole")
 
     def __init__(self, found: LookupResult, freshness: headers.Freshness, media: PictureFormat, until: float) -> None:
-        raw, outcome, tier = headers.of_picture(found, freshness, media), found.outcome, found.tier
+        raw, outcome = headers.of_picture(found, freshness, media), found.outcome
         self.outcome = outcome
         self.until = until
         self.etag = headers.etag_of(found.entry)
-        self.whole = Answer(200, raw, found.body or b"", outcome, tier)
-        self.bare = Answer(200, raw, b"", None, tier)
-        self.unchanged = Answer(304, headers.validators(found, freshness), b"", outcome, tier)
+        self.whole = Prepared(200, raw, found.body or b"", outcome)
+        self.bare = Prepared(200, raw, b"", None)
+        self.unchanged = Prepared(304, headers.validators(found, freshness), b"", outcome)
 
 
 class HotPictures:
@@ -61,19 +82,22 @@ class HotPictures:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a picture in memory, counted and logged as any other; else pass the request on."""
-        if (messages := self.answer(scope)) is None:
+        if (answer := self.find_answer(scope)) is None:
             await (self._app if self._invocation is None or not self._is_on_vercel else self._invocation)(
                 scope, receive, send
             )
             return
-        with contextlib.suppress(OSError):  # some servers raise it when the caller has disconnected
-            for message in messages:
-                await send(message)
+        # Both messages are new each time: middleware around the application may write to what it is sent.
+        try:
+            await send({"type": "http.response.start", "status": answer.status, "headers": [*answer.headers]})
+            await send({"type": "http.response.body", "body": answer.body})
+        except OSError:  # some servers raise it when the caller has disconnected
+            return
 
-    def answer(self, scope: Scope) -> tuple[Message, Message] | None:
+    def find_answer(self, scope: Scope) -> Prepared | None:
         """What a request for a picture in memory is answered with, counted and logged; None where all else is asked.
 
-        A server that calls this itself needs no task for such a request.
+        A server that calls this itself needs no task for such a request, and may send `head` and `body` as they are.
         """
         wiring = self._wiring
         services, urls = wiring.services, wiring.picture_urls
@@ -100,15 +124,9 @@ class HotPictures:
             )
         if requests_log.isEnabledFor(logging.INFO):
             _log(services, request, answer, method, seconds)
-        # Both messages are new each time: middleware around the application may write to what it is sent.
-        return (
-            {
-                "type": "http.response.start",
-                "status": answer.status,
-                "headers": [*answer.headers, *requested.ignored],
-            },
-            {"type": "http.response.body", "body": answer.body},
-        )
+        if requested.ignored:
+            return Prepared(answer.status, [*answer.headers, *requested.ignored], answer.body, answer.outcome)
+        return answer
 
     @property
     def _is_on_vercel(self) -> bool:
@@ -154,7 +172,7 @@ def _find_answers(services: Services, request: PictureRequest, now: float) -> An
     return answers
 
 
-def _log(services: Services, request: PictureRequest, answer: Answer, method: str, seconds: float) -> None:
+def _log(services: Services, request: PictureRequest, answer: Prepared, method: str, seconds: float) -> None:
     log_request(
         method,
         answer.status,

@@ -16,7 +16,7 @@ import logging
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, cast
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from copperplate.http.followers import ABORT
 from copperplate.http.problems import Problem
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
     from starlette.types import Receive, Scope, Send
     from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
+
+    from copperplate.http.hot_pictures import Prepared
 
 logger = logging.getLogger(__name__)
 
@@ -280,19 +282,28 @@ class Connection(HttpToolsProtocol):
                 self._refuse_head()
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
-        """Answer at once what can be, to a caller who has taken everything before it: else a task does."""
-        messages, answer = None, getattr(app, "answer", None)
-        if answer is not None and self.has_sent_all:
+        """Answer at once what waits for nothing, to a caller who has taken everything before it: else a task does."""
+        answer = None
+        if (find_answer := getattr(app, "find_answer", None)) is not None and self.has_sent_all:
             # What goes wrong here goes wrong in the task, too, which tells.
             with contextlib.suppress(Exception):
-                messages = answer(cycle.scope)
-        if messages is None:
+                found = find_answer(cycle.scope)
+                answer = found if found is not None and found.head else None
+        if answer is None:
             super()._start_asgi_task(cycle, app)
-            return
-        for message in messages:
-            # It waits for nothing: what is not sent yet is less than a connection may hold.
-            with contextlib.suppress(StopIteration):
-                cycle.send(message).send(None)
+        else:
+            self._send(cycle, answer)
+
+    def _send(self, cycle: RequestResponseCycle, answer: Prepared) -> None:
+        """Send a whole answer, and take the request for answered, as the cycle would."""
+        own = b"".join(b"%b: %b\r\n" % header for header in cycle.default_headers)
+        ending = b"\r\n" if cycle.keep_alive else b"connection: close\r\n\r\n"
+        self.transport.writelines((STATUS_LINE[answer.status], own, answer.head, ending, answer.body))
+        cycle.response_started = cycle.response_complete = True
+        cycle.message_event.set()
+        if not cycle.keep_alive:
+            self.transport.close()
+        cycle.on_response()
 
     def timeout_keep_alive_handler(self) -> None:
         """Close an idle connection, unless a request came while this process stood still and is not read yet."""
