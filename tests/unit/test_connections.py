@@ -390,6 +390,30 @@ async def test_request_behind_one_that_waits_is_answered_after_it(site: Site) ->
     writer.close()
 
 
+async def test_request_behind_an_answer_is_not_closed_as_idle(site: Site) -> None:
+    reader, writer = await site.connect(WHOLE + WHOLE.replace(b"whole", b"wait"))
+    await answer_of(reader)
+    (connection,) = site.connections._open
+    while site.in_tasks == 0 or site.asked < 2:
+        await asyncio.sleep(0.01)
+    assert connection.timeout_keep_alive_task is None
+    site.open.set()
+    assert (await answer_of(reader)).endswith(b"xxxxx")
+    writer.close()
+
+
+async def test_hundreds_of_requests_behind_one_that_waits_are_all_answered(site: Site) -> None:
+    head = WHOLE.replace(b"GET", b"HEAD")
+    reader, writer = await site.connect(WHOLE.replace(b"whole", b"wait") + 400 * head)
+    await asyncio.sleep(0.1)
+    site.open.set()
+    await answer_of(reader)
+    async with asyncio.timeout(WALL_SECONDS):
+        for _ in range(400):
+            assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 200 ")
+    writer.close()
+
+
 @pytest.mark.parametrize("site", [SiteAtOnce], indirect=True)
 async def test_what_is_answered_at_once_needs_no_task_and_is_whole(site: Site) -> None:
     kept = WHOLE.replace(b"GET", b"HEAD") + WHOLE

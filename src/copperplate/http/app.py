@@ -7,6 +7,7 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 from fastapi import FastAPI
+from starlette.routing import Route
 
 from copperplate.http import problems
 from copperplate.http.front import make_front
@@ -95,11 +96,16 @@ def make_application(wiring: Wiring, lifespan: Lifespan[Any] | None = None) -> A
         redoc_url=None,
     )
     app.state.wiring = wiring
+    # By path: what an address is asked with, as documented over all of its routes.
+    app.state.methods = {}
     for routes in (
         *(health, statistics, budget, explain, operations, work),
         *(generate, generations, batches, warming, memoji, uploads, process, process_lookups, images, objects, page),
     ):
         app.include_router(routes.router)
+        for route in routes.router.routes:
+            if isinstance(route, Route) and route.include_in_schema:
+                app.state.methods.setdefault(route.path_format, set()).update(route.methods or ())
     problems.install(app)
     app.add_middleware(IgnoredParameters)
     return app

@@ -191,8 +191,7 @@ async def _answer_framework(request: Request, error: Exception) -> Response:
 def _methods_of(request: Request, allowed: str) -> str:
     """Every method of an address; `allowed` are those of the first of its routes, which is all the framework names."""
     path = getattr(request.scope.get("route"), "path_format", request.scope["path"])
-    documented = request.app.openapi()["paths"].get(path, {})
-    return ", ".join(sorted(method.upper() for method in documented)) or allowed
+    return ", ".join(sorted(request.app.state.methods.get(path, ()))) or allowed
 
 
 async def _answer_invalid(request: Request, error: Exception) -> Response:  # noqa: ARG001 - FastAPI's signature

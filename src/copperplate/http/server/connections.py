@@ -191,7 +191,7 @@ class Connection(HttpToolsProtocol):
     # In a dictionary beside uvicorn's own they would be too many for keys shared by all: 1.4 kB a connection.
     __slots__ = (
         *("_all", "_due", "_head_bytes", "_is_amid", "_is_piece_shared", "_piece_bytes", "_unsent"),
-        *("has_head", "was_hurried"),
+        *("_is_at_head", "has_head", "was_hurried"),
     )
 
     def __init__(self, *arguments: Any, connections: Connections, **options: Any) -> None:
@@ -206,6 +206,8 @@ class Connection(HttpToolsProtocol):
         self._unsent = (0, self.loop.time())
         self.has_head = False
         self.was_hurried = False
+        # Whether a head was completed just now: what was kept waiting behind another answer is answered by a task.
+        self._is_at_head = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Count it, or turn it away."""
@@ -250,7 +252,9 @@ class Connection(HttpToolsProtocol):
             self.app = answer_too_large
         # Before it is answered, which may be at once.
         self._due += 1
+        self._is_at_head = True
         super().on_headers_complete()
+        self._is_at_head = False
 
     def on_message_complete(self) -> None:
         """See `HttpToolsProtocol`."""
@@ -284,12 +288,15 @@ class Connection(HttpToolsProtocol):
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
         """Answer at once what waits for nothing, to a caller who has taken everything before it: else a task does."""
         answer = None
-        if (find_answer := getattr(app, "find_answer", None)) is not None and self.has_sent_all:
+        find_answer = getattr(app, "find_answer", None) if self._is_at_head else None
+        if find_answer is not None and self.has_sent_all:
             # What goes wrong here goes wrong in the task, too, which tells.
             with contextlib.suppress(Exception):
                 found = find_answer(cycle.scope)
                 answer = found if found is not None and found.head else None
         if answer is None:
+            # It runs since the answer before, which may have been sent at once.
+            self._unset_keepalive_if_required()
             super()._start_asgi_task(cycle, app)
         else:
             self._send(cycle, answer)
