@@ -75,19 +75,6 @@ def process_of(
     return Coordinator(ledger=ledger, kinds=kinds, images=PlainImages(), clock=clock, timings=timings)
 
 
-async def until_blocked(url: str, function: str) -> None:
-    """Return once a call of `function` waits for a lock."""
-    async with asyncio.timeout(60), await psycopg.AsyncConnection.connect(url, autocommit=True) as watch:
-        while True:
-            cursor = await watch.execute(
-                "select 1 from pg_stat_activity where wait_event_type = 'Lock' and query like %s",
-                (f"%public.{function}(%",),
-            )
-            if await cursor.fetchone():
-                return
-            await asyncio.sleep(0.01)
-
-
 # --- busy ----------------------------------------------------------------------------------------
 
 

@@ -65,9 +65,8 @@ def _number(line: socket.socket) -> int:
 def _parent() -> str:
     """Where the process listens that commands are forked from. It ends when this one does."""
     address = str(Path(tempfile.mkdtemp(prefix="cp-commands-")) / "line")
-    # Its input stays open as long as this process lives; nothing else is kept of it.
-    input_end, ours = os.pipe()
-    os.set_inheritable(ours, False)
+    # The other end of its input stays open as long as this process lives; nothing else is kept of it.
+    input_end, _ = os.pipe()
     process = subprocess.Popen(
         [sys.executable, "-m", "tests.support.commands", address],
         cwd=ROOT, stdin=input_end, stdout=subprocess.PIPE, text=True,

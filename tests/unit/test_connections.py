@@ -92,6 +92,8 @@ class Site:
 class SiteAtOnce(Site):
     """One that needs no task for what it need not wait for."""
 
+    pass_on = Site.__call__
+
     def find_answer(self, scope: Scope) -> Prepared | None:
         if scope["path"] == "/wait":
             return None

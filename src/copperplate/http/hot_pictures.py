@@ -14,7 +14,7 @@ from copperplate.feed import Tier
 from copperplate.generation.lookup import LookupResult
 from copperplate.http import headers
 from copperplate.http.picture_answers import freshness_of
-from copperplate.http.raw_headers import lines_of
+from copperplate.http.raw_headers import checked_lines_of
 from copperplate.http.request_log import log_request, requests_log
 from copperplate.http.vercel import MAX_RESPONSE_BYTES
 from copperplate.model import Outcome
@@ -50,7 +50,7 @@ class Prepared:
     def head(self) -> bytes:
         """Its headers, for a server that sends them as they are; raises `ValueError` where that must not be."""
         if not self._head:
-            self._head = lines_of(self.headers)
+            self._head = checked_lines_of(self.headers)
         return self._head
 
 
@@ -83,9 +83,7 @@ class HotPictures:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a picture in memory, counted and logged as any other; else pass the request on."""
         if (answer := self.find_answer(scope)) is None:
-            await (self._app if self._invocation is None or not self._is_on_vercel else self._invocation)(
-                scope, receive, send
-            )
+            await self.pass_on(scope, receive, send)
             return
         # Both messages are new each time: middleware around the application may write to what it is sent.
         try:
@@ -94,10 +92,18 @@ class HotPictures:
         except OSError:  # some servers raise it when the caller has disconnected
             return
 
+    async def pass_on(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Let others answer a request for which nothing was found."""
+        services, app = self._wiring.services, self._app
+        if self._invocation is not None and services is not None and scope["type"] == "http":
+            app = self._invocation if services.settings.on_vercel else app
+        await app(scope, receive, send)
+
     def find_answer(self, scope: Scope) -> Prepared | None:
         """What a request for a picture in memory is answered with, counted and logged; None where all else is asked.
 
-        A server that calls this itself needs no task for such a request, and may send `head` and `body` as they are.
+        A server that calls this itself needs no task for such a request, and may send `head` and `body` as they are;
+        where nothing is found, it goes on with `pass_on`.
         """
         wiring = self._wiring
         services, urls = wiring.services, wiring.picture_urls
@@ -127,11 +133,6 @@ class HotPictures:
         if requested.ignored:
             return Prepared(answer.status, [*answer.headers, *requested.ignored], answer.body, answer.outcome)
         return answer
-
-    @property
-    def _is_on_vercel(self) -> bool:
-        services = self._wiring.services
-        return services is not None and services.settings.on_vercel
 
 
 def _held(scope: Scope) -> bytes | None:

@@ -20,6 +20,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from copperplate.http.followers import ABORT
 from copperplate.http.problems import Problem
+from copperplate.http.raw_headers import lines_of
 from copperplate.http.server.open_files import DOCS
 
 if TYPE_CHECKING:
@@ -293,7 +294,10 @@ class Connection(HttpToolsProtocol):
             # What goes wrong here goes wrong in the task, too, which tells.
             with contextlib.suppress(Exception):
                 found = find_answer(cycle.scope)
-                answer = found if found is not None and found.head else None
+                if found is None:
+                    app = app.pass_on
+                elif found.head:
+                    answer = found
         if answer is None:
             # It runs since the answer before, which may have been sent at once.
             self._unset_keepalive_if_required()
@@ -303,9 +307,10 @@ class Connection(HttpToolsProtocol):
 
     def _send(self, cycle: RequestResponseCycle, answer: Prepared) -> None:
         """Send a whole answer, and take the request for answered, as the cycle would."""
-        own = b"".join(b"%b: %b\r\n" % header for header in cycle.default_headers)
         ending = b"\r\n" if cycle.keep_alive else b"connection: close\r\n\r\n"
-        self.transport.writelines((STATUS_LINE[answer.status], own, answer.head, ending, answer.body))
+        self.transport.writelines(
+            (STATUS_LINE[answer.status], lines_of(cycle.default_headers), answer.head, ending, answer.body)
+        )
         cycle.response_started = cycle.response_complete = True
         cycle.message_event.set()
         if not cycle.keep_alive:
