@@ -223,9 +223,7 @@ as $$
         where
             o.due_at <= copperplate.clock()
             and o.declared_at < copperplate.clock() - case
-                when o.seen_at is not null then interval '31 days'
-                when o.scope = 'object' then interval '2 hours'
-                else interval '2 days'
+                when o.seen_at is not null then interval '31 days' else interval '2 days'
             end
         limit p_limit
         for update skip locked
@@ -233,7 +231,7 @@ as $$
 $$;
 
 comment on function copperplate.forget_old_cdn_purges(integer) is
-'Forget at most p_limit purges that no process ever took, as none has a CDN to tell: of objects after 2 hours, as their
-copies end in one, of tags after 2 days, as a cron takes them once a day. What was taken goes after 31 days, at last.';
+'Forget at most p_limit purges that no process ever took in 2 days, as none has a CDN to tell: a cron takes them once a
+day, and sweeps before it does. What was taken goes after 31 days, at last.';
 revoke all on function copperplate.forget_old_cdn_purges(integer) from public, anon, authenticated;
 grant execute on function copperplate.forget_old_cdn_purges(integer) to service_role;

@@ -103,6 +103,37 @@ revoke all on function copperplate.drop_ended_cdn_purges(text[], interval, times
 from public, anon, authenticated;
 grant execute on function copperplate.drop_ended_cdn_purges(text[], interval, timestamptz) to service_role;
 
+create function copperplate.claimed_discarded_objects(p_claim uuid)
+returns jsonb
+language sql
+stable
+security invoker
+set search_path = ''
+as $$
+    select coalesce(jsonb_agg(distinct jsonb_build_array(d.bucket, d.path)), '[]')
+    from copperplate.cdn_purges as p
+    inner join copperplate.discarded_objects as d on p.bucket = d.bucket and p.path = d.path
+    where
+        p.claim = p_claim
+        -- As in claim_discarded: never an object that a row needs after all.
+        and not coalesce((
+            select true from copperplate.cache_entries as e
+            where e.bucket = d.bucket and e.path = d.path
+            limit 1
+        ), false)
+        and not coalesce((
+            select true from public.generation_status as g
+            where g.prompt_hash = d.generation_key and g.intent ->> 'path' = d.path
+            limit 1
+        ), false);
+$$;
+
+comment on function copperplate.claimed_discarded_objects(uuid) is
+'Of the objects that are taken under this claim those that no row needs any more: [[bucket, path]]. Of others only the
+copies are wrong.';
+revoke all on function copperplate.claimed_discarded_objects(uuid) from public, anon, authenticated;
+grant execute on function copperplate.claimed_discarded_objects(uuid) to service_role;
+
 create function copperplate.claimed_cdn_purges(p_claim uuid)
 returns jsonb
 language sql
@@ -115,14 +146,16 @@ as $$
         coalesce(jsonb_agg(distinct p.generation_key) filter (where p.generation_key is not null), '[]'),
         'is_everything', coalesce(bool_or(p.scope = 'tag' and p.generation_key is null), false),
         'objects',
-        coalesce(jsonb_agg(distinct jsonb_build_array(p.bucket, p.path)) filter (where p.scope = 'object'), '[]')
+        coalesce(jsonb_agg(distinct jsonb_build_array(p.bucket, p.path)) filter (where p.scope = 'object'), '[]'),
+        'discarded', copperplate.claimed_discarded_objects(p_claim)
     )
     from copperplate.cdn_purges as p
     where p.claim = p_claim;
 $$;
 
 comment on function copperplate.claimed_cdn_purges(uuid) is
-'What is taken under this claim: {keys, is_everything, objects: [[bucket, path]]}.';
+'What is taken under this claim: {keys, is_everything, objects: [[bucket, path]], discarded}, the last as objects: see
+claimed_discarded_objects.';
 revoke all on function copperplate.claimed_cdn_purges(uuid) from public, anon, authenticated;
 grant execute on function copperplate.claimed_cdn_purges(uuid) to service_role;
 
@@ -159,9 +192,10 @@ $$;
 
 comment on function public.take_cdn_purges(text[], uuid, integer, interval, interval) is
 'Take the CDN purges that are due of these scopes (tag, object), under a claim that the caller makes up; for p_held_for
-nobody else takes them. Answers {keys, is_everything, objects: [[bucket, path]], dropped}: more than p_limit of a scope
-are everything, or their whole buckets (path null); dropped is how many were given up, as they were first seen longer
-ago than p_lifetime, as long as a copy lives.';
+nobody else takes them. Answers {keys, is_everything, objects: [[bucket, path]], discarded, dropped}: more than p_limit
+of a scope are everything, or their whole buckets (path null); discarded are those of the objects that no row needs any
+more, which alone may leave the store; dropped is how many were given up, as they were first seen longer ago than
+p_lifetime, as long as a copy lives.';
 revoke all on function public.take_cdn_purges(text[], uuid, integer, interval, interval)
 from public, anon, authenticated;
 grant execute on function public.take_cdn_purges(text[], uuid, integer, interval, interval) to service_role;

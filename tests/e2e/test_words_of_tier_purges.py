@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING
 import pytest
 from psycopg import connect
 
+from copperplate.model import Outcome
 from tests.e2e.test_cli import run
 from tests.e2e.test_operations import make, run_on_a_terminal
+from tests.support.pictures import picture_request
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -83,3 +85,31 @@ def test_a_command_that_takes_purges_of_others_removes_their_objects_first(
     gone = before - set(kept)
     assert len(gone) == 3
     assert sorted(storage_state_of_project.purged) == sorted(f"generated-images/{path}" for path in gone)
+
+
+def test_a_purge_of_cdns_leaves_the_objects_in_the_store_and_they_are_served(
+    project_variables: dict[str, str], storage_state_of_project: StorageState
+) -> None:
+    make(project_variables, "wrong")
+    kept = storage_state_of_project.buckets["generated-images"].objects
+    before = dict(kept)
+    assert len(before) == 3
+    key = picture_request("wrong").generation_key
+    assert run("purge", "--tier", "cdn", "--key", key, "--yes", **project_variables).returncode == 0
+    assert sorted(storage_state_of_project.purged) == sorted(f"generated-images/{path}" for path in before)
+    assert kept == before
+    assert make(project_variables, "wrong") == [Outcome.HIT]
+
+
+def test_a_daily_cron_tells_the_cdn_of_what_was_deleted_since_the_last_one(
+    project_variables: dict[str, str], storage_state_of_project: StorageState, owner_url: str
+) -> None:
+    make(project_variables, "wrong")
+    with connect(owner_url) as connection:
+        connection.execute("delete from public.image_cache where prompt = 'wrong'")
+        connection.execute(
+            "update copperplate.cdn_purges set declared_at = declared_at - interval '25 hours', "
+            "due_at = due_at - interval '25 hours'"
+        )
+    assert run("work", "--once", **project_variables).returncode == 0
+    assert len(storage_state_of_project.purged) == 3

@@ -132,8 +132,7 @@ def test_what_no_process_has_a_cdn_for_is_forgotten(owner_url: str) -> None:
         )
     for offset, left in (
         ("1 hour", 3),
-        ("3 hours", 2),
-        ("47 hours", 2),
+        ("47 hours", 3),
         ("49 hours", 1),
         ("30 days", 1),
         ("32 days", 0),

@@ -62,9 +62,8 @@ async def test_each_cdn_is_told_once_at_once_and_once_more_ten_seconds_later(out
     assert await purges.run() == CdnReport(told=2)
     await outbox.clock.advance(3_600)
     assert await purges.run() == CdnReport()
-    assert (
-        tags.told == objects.told == [CdnCopies(generation_keys=(key,), objects=((BUCKET, upload("wrong").path),))] * 2
-    )
+    wrong = ((BUCKET, upload("wrong").path),)
+    assert tags.told == objects.told == [CdnCopies(generation_keys=(key,), objects=wrong, discarded=wrong)] * 2
 
 
 async def test_a_cdn_that_fails_ends_no_other_and_is_told_again(outbox: Outbox) -> None:
@@ -124,6 +123,19 @@ async def test_an_object_leaves_its_store_before_its_cdn_is_told(outbox: Outbox)
     cdn = Cdn(CdnScope.OBJECT)
     await cdn_purges(outbox.ledger, cdn, stores={BUCKET: store}).run()
     assert len(cdn.told) == 1
+
+
+async def test_an_object_whose_copies_alone_are_purged_stays_in_its_store(outbox: Outbox) -> None:
+    store, asked = MemoryStore(BUCKET), picture_request("right")
+    await store.put(upload("right").path, b"picture", media_type="image/png")
+    await complete(outbox.ledger, asked, "right")
+    await outbox.ledger.purge_copies({Tier.CDN}, Condition(key=asked.generation_key), is_dry_run=False)
+    cdn = NotedCdn(CdnScope.OBJECT)
+    for _ in range(2):
+        await cdn_purges(outbox.ledger, cdn, stores={BUCKET: store}).run()
+        await outbox.clock.advance(10)
+    assert [copies.objects for copies in cdn.told] == [((BUCKET, upload("right").path),)] * 2
+    assert set(store._objects) == {upload("right").path}
 
 
 async def test_a_settlement_that_is_lost_leaves_it_to_whoever_comes_after_the_claim(

@@ -46,8 +46,9 @@ class CdnReport:
 class CdnPurges:
     """Empties the outbox, as far as this process has CDNs, opened for each run; without any it takes nothing.
 
-    Any number of processes may do so at once. `copies_live` is how long a CDN serves a copy without asking. Objects are
-    removed from the `stores` given before their CDN is told, which would else fetch them once more.
+    Any number of processes may do so at once. `copies_live` is how long a CDN serves a copy without asking. Objects
+    that the ledger has discarded are removed from the `stores` given before their CDN is told, which would else fetch
+    them once more.
     """
 
     def __init__(
@@ -88,9 +89,9 @@ class CdnPurges:
             logger.warning("%d purges of a CDN that failed are given up: their copies have ended", taken.dropped)
         if not any(taken.has(scope) for scope in self.scopes):
             return CdnReport()
-        objects = [(bucket, path) for bucket, path in taken.objects if path is not None]
-        stores = {bucket: store for bucket, store in self._stores.items() if any(each[0] == bucket for each in objects)}
-        await remove_now(stores, objects)
+        buckets = {bucket for bucket, _ in taken.discarded}
+        stores = {bucket: store for bucket, store in self._stores.items() if bucket in buckets}
+        await remove_now(stores, taken.discarded)
         return await self._tell_all(claim, taken)
 
     async def _tell_all(self, claim: UUID, taken: CdnCopies) -> CdnReport:

@@ -27,12 +27,14 @@ class CdnScope(StrEnum):
 class CdnCopies:
     """Copies that CDNs are to forget: those of generations, or of everything, and of objects as (bucket, path).
 
-    Without a path it is the whole bucket. `dropped` counts purges that were given up.
+    Without a path it is the whole bucket. `discarded` are those of the objects that no row of the ledger needs, and
+    that their stores may still have: they may be removed there. `dropped` counts purges that were given up.
     """
 
     generation_keys: tuple[str, ...] = ()
     is_everything: bool = False
     objects: tuple[tuple[str, str | None], ...] = ()
+    discarded: tuple[tuple[str, str], ...] = ()
     dropped: int = 0
 
     @classmethod
@@ -42,6 +44,7 @@ class CdnCopies:
             generation_keys=tuple(row["keys"]),
             is_everything=row["is_everything"],
             objects=tuple((bucket, path) for bucket, path in row["objects"]),
+            discarded=tuple((bucket, path) for bucket, path in row["discarded"]),
             dropped=row["dropped"],
         )
 

@@ -13,7 +13,7 @@ from copperplate.feed import Tier
 from copperplate.model import Condition
 from copperplate.ports.cdns import CdnCopies, CdnScope
 from copperplate.ports.tiers import TierFigures
-from tests.contract.ledger.harness import complete, record
+from tests.contract.ledger.harness import complete, lead, record
 from tests.contract.ledger.source_pictures import asked as processed
 from tests.contract.ledger.source_pictures import source
 from tests.support.pictures import picture_request, rendition, upload
@@ -71,7 +71,7 @@ class CdnPurgeContract:
         assert await due(harness) == {"tag", "object"}
         taken = await take(harness)
         assert (taken.generation_keys, taken.is_everything) == ((asked.generation_key,), False)
-        assert set(taken.objects) == objects
+        assert set(taken.objects) == set(taken.discarded) == objects
         # Held by whoever took it.
         assert await take(harness) == CdnCopies()
         assert not await due(harness)
@@ -111,7 +111,20 @@ class CdnPurgeContract:
         await harness.ledger.take_down(lost.generation_key)
         taken = await take(harness)
         assert set(taken.generation_keys) == {lost.generation_key, original.generation_key}
-        assert set(taken.objects) == {*objects, (BUCKET, original.path)}
+        assert set(taken.objects) == set(taken.discarded) == {*objects, (BUCKET, original.path)}
+
+    async def test_objects_that_are_needed_again_are_not_among_the_discarded(self, harness: LedgerHarness) -> None:
+        asked, objects = await make(harness, "wrong")
+        await purge(harness, "wrong")
+        [again] = objects - {(BUCKET, rendition(asked, "wrong jpg").path)}
+        fence = (await lead(harness.ledger, asked)).fence
+        assert await harness.ledger.begin_submit(asked.generation_key, fence, submit_no=1, provider="painter")
+        assert await harness.ledger.intend_upload(asked.generation_key, fence, upload("wrong"), usage={})
+        claim = uuid4()
+        taken = await take(harness, claim=claim)
+        assert (set(taken.objects), set(taken.discarded)) == (objects, objects - {again})
+        assert await harness.ledger.complete(asked.generation_key, fence, upload("wrong"), url=None)
+        assert set((await take(harness, claim=claim)).discarded) == objects - {again}
 
     async def test_taking_down_again_tells_cdns_again_though_nothing_is_left(self, harness: LedgerHarness) -> None:
         for _ in range(2):
@@ -253,6 +266,13 @@ class CopyPurgeContract:
         told = await harness.ledger.read_feed(before.cursor, before.database)
         assert [(each.generation_key, each.tier) for each in told.invalidations] == [(asked.generation_key, tier)]
         assert await take(harness) == CdnCopies()
+
+    async def test_copies_in_cdns_are_named_and_no_object_is_discarded(self, harness: LedgerHarness) -> None:
+        asked, objects = await make(harness, "wrong")
+        await harness.ledger.purge_copies({Tier.CDN}, Condition(key=asked.generation_key), is_dry_run=False)
+        taken = await take(harness)
+        assert (taken.generation_keys, set(taken.objects)) == ((asked.generation_key,), objects)
+        assert taken.discarded == ()
 
     async def test_it_tells_what_processes_reported_of_their_tiers(self, harness: LedgerHarness) -> None:
         for entries in (3, 5):

@@ -133,9 +133,12 @@ class MemoryCdnPurges(MemoryMaintenance, MemoryFeed, MemoryTierReports):
         rows = [row for row in self._cdn_purges if row.claim == claim]
         tags = {row.generation_key for row in rows if row.scope is CdnScope.TAG}
         objects = {(row.bucket or "", row.path) for row in rows if row.scope is CdnScope.OBJECT}
+        named = [(bucket, path) for bucket, path in objects if path is not None]
+        needed = self._needed()
         return CdnCopies(
             generation_keys=tuple(sorted(key for key in tags if key is not None)),
             is_everything=None in tags,
             objects=tuple(sorted(objects, key=lambda each: (each[0], each[1] or ""))),
+            discarded=tuple(sorted(each for each in named if each[1] in self._discarded and each[1] not in needed)),
             dropped=dropped,
         )
