@@ -5256,10 +5256,9 @@ declare
         'copperplate.invalidations'::regclass::oid
     );
 begin
-    -- Every recovery from an archive and every promotion begins a timeline. A standby writes none, and has no number.
-    if pg_is_in_recovery() then
-        v_parts := v_parts || ' standby';
-    elsif has_function_privilege('pg_walfile_name(pg_lsn)', 'execute')
+    -- Every recovery from an archive and every promotion begins a timeline. A standby has no number of one to tell.
+    if not pg_is_in_recovery()
+    and has_function_privilege('pg_walfile_name(pg_lsn)', 'execute')
     and has_function_privilege('pg_current_wal_lsn()', 'execute') then
         v_parts := v_parts || ' ' || left(pg_walfile_name(pg_current_wal_lsn()), 8);
     end if;
@@ -5342,6 +5341,11 @@ declare
     v_invalidations jsonb;
     v_from bigint := 0;
 begin
+    -- The snapshot of a standby names no running transaction: as a cursor it would include what is not committed yet.
+    if pg_is_in_recovery() then
+        raise exception 'the feed of invalidations is not read from a standby'
+            using errcode = 'ZC015', hint = 'Connect to the primary.';
+    end if;
     if copperplate.covers(v_now, v_since) and copperplate.covers(v_since, v_forgotten) then
         v_invalidations := copperplate.list_invalidations(pg_snapshot_xmin(v_since), v_since, c_most + 1);
     end if;
@@ -5375,7 +5379,7 @@ that the last read answered. Answers database; cursor, a pg_snapshot; invalidati
 null for all, tier or null for every one]], those by transactions that p_since does not include; is_continued. Where that
 is false, because there was no such cursor, or it is of another database or too old, or there is too much, these are the
 newest, at most 1,000: all by transactions from known_from on. due_cdn_scopes tells which copies in CDNs wait to be
-purged, [tag, object].'$statement$,
+purged, [tag, object]. A standby refuses it: ZC015.'$statement$,
 $statement$revoke all on function public.read_feed(text, text) from public, anon, authenticated$statement$,
 $statement$grant execute on function public.read_feed(text, text) to service_role$statement$
 ]);

@@ -5,19 +5,23 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import psycopg
+import pytest
 
+from copperplate.errors import LedgerMisconfigured
 from copperplate.local.bootstrap import bootstrap
 from copperplate.local.cluster import Cluster, ignore
 from copperplate.local.home import find_home
 from copperplate.local.migrations import find_migrations_folder, migrate
 from tests.contract.ledger.feed import start
 from tests.support.clusters import eventually, find_quick_folder, open_folder
+from tests.support.postgres_fixtures import opened
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
     from copperplate.adapters.ledger.postgres import PostgresLedger
+    from copperplate.feed import FeedPage
 
     Editor = psycopg.Connection[dict[str, Any]]
 
@@ -95,7 +99,7 @@ async def test_a_feed_without_its_state_is_continued_by_nobody(ledger: PostgresL
         assert page.known_from == page.cursor.xmax
 
 
-def test_a_recovery_from_an_archive_and_a_promotion_renew_the_id_and_a_restart_does_not() -> None:
+async def test_a_recovery_from_an_archive_and_a_promotion_renew_the_id_and_a_restart_does_not() -> None:
     with open_folder(find_quick_folder()) as folder:
         with Cluster.start(folder, is_durable=False) as running:
             bootstrap(running.superuser_url, passwords=running.passwords)
@@ -113,13 +117,19 @@ def test_a_recovery_from_an_archive_and_a_promotion_renew_the_id_and_a_restart_d
         with Cluster.start(folder, is_durable=False) as running:
             with psycopg.connect(running.superuser_url, autocommit=True) as superuser:
                 assert superuser.execute("select pg_is_in_recovery()").fetchone() == (True,)
-                ids.append(id_of(running.owner_url))
-                assert superuser.execute("select public.read_feed() ->> 'database'").fetchone() == (ids[-1],)
+                with pytest.raises(LedgerMisconfigured, match="connect to the primary"):
+                    await read_feed(running.owner_url)
                 superuser.execute("select pg_promote()")
-            ids.append(id_of(running.owner_url))
-        assert len(set(ids)) == 4
+                eventually(lambda: superuser.execute("select pg_is_in_recovery()").fetchone() == (False,))
+            ids.append((await read_feed(running.owner_url)).database)
+        assert len(set(ids)) == 3
         with Cluster.start(folder, is_durable=False) as running:
             assert id_of(running.owner_url) == ids[-1]
+
+
+async def read_feed(url: str) -> FeedPage:
+    async with opened(url) as ledger:
+        return await ledger.read_feed(None, None)
 
 
 def as_far_as_the_feed(folder: Path) -> Path:

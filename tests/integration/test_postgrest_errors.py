@@ -107,9 +107,10 @@ def every_class(of: type[Exception]) -> set[type[Exception]]:
     return {of}.union(*(every_class(each) for each in of.__subclasses__()))
 
 
-def test_a_refusal_of_ours_is_told_as_it_is() -> None:
-    error, again = translate(Refused(400, "ZC014"))
-    assert (type(error), again) == (TooManyOpenWishes, False)
+@pytest.mark.parametrize(("code", "told"), [("ZC014", TooManyOpenWishes), ("ZC015", LedgerMisconfigured)])
+def test_a_refusal_of_ours_is_told_as_it_is(code: str, told: type[Exception]) -> None:
+    error, again = translate(Refused(400, code))
+    assert (type(error), again) == (told, False)
 
 
 def test_every_exception_of_the_transports_becomes_ours() -> None:

@@ -215,7 +215,7 @@ class Coherence:
         except LedgerUnavailable:
             self._note_failure(number, is_broken=False)
         except CopperplateError as error:
-            self._note_failure(number, is_broken=True, code=error.code)
+            self._note_failure(number, is_broken=True, reason=str(error))
         except Exception as error:  # noqa: BLE001 - copies are not trusted, and the next read may go well
             log_unexpected(error, "reading the feed")
             self._note_failure(number, is_broken=True)
@@ -236,12 +236,12 @@ class Coherence:
             self._said.clear()
             self._has_failed = self._is_broken = False
 
-    def _note_failure(self, number: int, *, is_broken: bool, code: str = "internal") -> None:
+    def _note_failure(self, number: int, *, is_broken: bool, reason: str = "an unexpected error") -> None:
         if number < self._applied:
             return  # a read that was asked later went well
         is_news = is_broken not in self._said
         if is_broken and is_news:
-            logger.warning("the feed of invalidations cannot be read, and no tier is used: %s", code)
+            logger.warning("the feed of invalidations cannot be read, and no tier is used: %s", reason)
         elif is_news and not self._has_failed:
             logger.warning(AWAY, self._stale_seconds)
         self._said.add(is_broken)

@@ -5,10 +5,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from copperplate.denials import TooManyOpenWishes
+from copperplate.errors import LedgerMisconfigured
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from copperplate.errors import CopperplateError
 
-REFUSALS: Final[Mapping[str | None, Callable[[], CopperplateError]]] = {"ZC014": TooManyOpenWishes}
+STANDBY = "the database is a standby, whose feed of invalidations would miss some: connect to the primary"
+
+REFUSALS: Final[Mapping[str | None, Callable[[], CopperplateError]]] = {
+    "ZC014": TooManyOpenWishes,
+    "ZC015": lambda: LedgerMisconfigured(STANDBY),
+}
