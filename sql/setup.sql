@@ -7899,6 +7899,10 @@ begin
             r.oldest_at,
             v_now
         from reported as r
+        -- On conflict alone it would wait for the row that another updates.
+        where not exists (
+            select from copperplate.tier_reports as t where t.tier = r.tier and t.holder = r.holder
+        )
         -- In one order: two reports never wait for each other in a ring.
         order by 1, 2
         on conflict on constraint tier_reports_pkey do nothing
