@@ -85,9 +85,9 @@ class TierSettings(ProcessingSettings):
         "COPPERPLATE_DISK_CACHE_DIR",
         Path,
         None,
-        "Where a folder is made in which pictures are kept on disk, shared by the processes of a machine; two "
-        "deployments need two. Unset, it is made where pictures are in Supabase: in `COPPERPLATE_DATA_DIR`, on Vercel "
-        "in the temporary folder.",
+        "Where a folder is made in which pictures are kept on disk, shared by the processes of a machine, of several "
+        "deployments too, which never meet in it and share its bound. Unset, it is made where pictures are in "
+        "Supabase: in `COPPERPLATE_DATA_DIR`, on Vercel in the temporary folder.",
     )
     disk_cache_bytes: int = setting(
         "COPPERPLATE_DISK_CACHE_MB",
