@@ -343,6 +343,31 @@ async def test_purged_copies_leave_the_disk_although_nobody_asks_for_them(machin
     assert machine.redis.asked["remove_wrong"] == 0
 
 
+async def test_memory_and_names_forget_what_is_wrong_before_anybody_else_is_told(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    serving, tiers = await machine.begin_process(machine.disk)
+    await serving.read(JPG, GENERATE)
+    await find_kept_near(machine.ledger, KEY, tiers)
+    memory, names = tiers._memory, tiers._names
+    assert memory is not None
+    assert names is not None
+    assert memory.find(JPG.rendition_key) is not None
+    assert names.find(KEY) is not None
+    known: list[tuple[object, object]] = []
+
+    def look_and_fail(_: object) -> None:
+        known.append((memory.find(JPG.rendition_key), names.find(KEY)))
+        raise RuntimeError("whoever is told fails")
+
+    monkeypatch.setattr(tiers, "_note_cdn_purges", look_and_fail)
+    monkeypatch.setattr(tiers._removals, "note", look_and_fail)
+    await machine.ledger.purge(Condition(key=KEY), 100, is_dry_run=False)
+    await read_feed(tiers.coherence)
+    assert known == [(None, None)]
+    assert tiers.find_hot(JPG.rendition_key) is None
+
+
 async def test_a_disk_is_looked_through_once_in_a_while_however_much_is_purged(machine: Machine) -> None:
     _, tiers = await machine.begin_process(machine.disk)
     looked = []

@@ -257,9 +257,13 @@ class Tiers:
 
     def _drop_wrong(self, page: FeedPage) -> None:
         """Memory forgets what is wrong at once, the disk soon. There and in Redis a copy that is found is judged."""
+        # First: of a hit in memory nothing is judged, and what fails after this is not to leave a wrong one there.
+        self._forget_wrong(page)
         self._removals.note(page)
         if page.due_cdn_scopes:
             self._note_cdn_purges(page.due_cdn_scopes)
+
+    def _forget_wrong(self, page: FeedPage) -> None:
         memory, names = self._memory, self._names
         if memory is None or names is None:
             return
