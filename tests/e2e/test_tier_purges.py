@@ -53,3 +53,7 @@ def test_three_seconds_after_a_purge_of_memory_no_process_answers_from_it(folder
         wait_until(
             lambda: all(tier_of(server) == "memory" for _ in range(12)), seconds=60, what="every process has a new copy"
         )
+        # Nobody else has the database of `copperplate dev`.
+        cdn = server.run("purge", "--tier", "cdn", "--all", "--yes")
+        assert cdn.returncode == 1
+        assert "No CDN was told, as none is set" in cdn.stderr

@@ -20,7 +20,9 @@ if TYPE_CHECKING:
     from tests.standin.supabase import Supabase
 
 UNKNOWN = "0" * 64
-NO_CDN = "No CDN is set here: set COPPERPLATE_VERCEL_TOKEN and VERCEL_PROJECT_ID where the work step runs."
+NOT_FROM_HERE = (
+    "Vercel's CDN was not told from here, COPPERPLATE_VERCEL_TOKEN is not set: the purge waits in the database"
+)
 
 
 @pytest.fixture
@@ -40,15 +42,32 @@ def project_variables(project: Supabase, tmp_path: Path) -> dict[str, str]:
     }
 
 
-def test_a_purge_of_cdns_where_none_is_set_does_not_look_as_if_it_had_worked(deployment: dict[str, str]) -> None:
+def test_a_purge_of_cdns_that_the_deployment_tells_says_so_and_is_done(
+    deployment: dict[str, str], owner_url: str
+) -> None:
     alone = run("purge", "--tier", "cdn", "--all", "--yes", "--json", **deployment)
-    assert alone.returncode == 1
-    assert NO_CDN in alone.stderr
+    assert alone.returncode == 0
+    assert NOT_FROM_HERE in alone.stderr
+    assert "the next work step of the deployment tells it" in alone.stderr
     assert json.loads(alone.stdout)["cdn"]["is_everything"]
+    with connect(owner_url) as connection:
+        waiting = connection.execute("select count(*) from copperplate.cdn_purges where scope = 'tag'").fetchone()
+    assert waiting == (1,)
     beside = run("purge", "--tier", "cdn", "--tier", "memory", "--all", "--yes", **deployment)
     assert beside.returncode == 0
-    assert NO_CDN in beside.stderr
+    assert NOT_FROM_HERE in beside.stderr
     assert "memory at most entries=" in beside.stdout
+    dry = run("purge", "--tier", "cdn", "--all", "--dry-run", **deployment)
+    assert (dry.returncode, dry.stderr) == (0, "")
+
+
+def test_what_waits_for_vercels_cdn_is_said_where_storages_was_told(project_variables: dict[str, str]) -> None:
+    make(project_variables, "wrong")
+    key = picture_request("wrong").generation_key
+    done = run("purge", "--tier", "cdn", "--key", key, "--yes", **project_variables)
+    assert done.returncode == 0
+    assert "CDNs were told to forget 3 copies" in done.stderr
+    assert NOT_FROM_HERE in done.stderr
 
 
 def test_a_purge_of_redis_that_is_not_set_here_says_so(deployment: dict[str, str]) -> None:
@@ -57,10 +76,21 @@ def test_a_purge_of_redis_that_is_not_set_here_says_so(deployment: dict[str, str
     assert "Redis was not reached, REDIS_URL is not set here" in done.stderr
 
 
-@pytest.mark.parametrize("tier", ["memory", "redis", "storage", "cdn"])
-def test_of_an_unknown_key_every_tier_says_that_nothing_is_known(deployment: dict[str, str], tier: str) -> None:
-    done = run("purge", "--tier", tier, "--key", UNKNOWN, "--yes", **deployment)
-    assert "nothing is known of this key, and nothing was removed" in done.stderr
+@pytest.mark.parametrize(
+    ("tier", "said"),
+    [
+        ("memory", "nothing is known of this key; copies of it in memory are dropped all the same"),
+        ("redis", "nothing is known of this key; copies of it in redis are dropped all the same"),
+        ("cdn", "nothing is known of this key; copies of it in cdn are dropped all the same"),
+        ("storage", "nothing is known of this key, and nothing was removed"),
+    ],
+)
+def test_of_an_unknown_key_every_tier_says_what_was_done(deployment: dict[str, str], tier: str, said: str) -> None:
+    asked = ("purge", "--tier", tier, "--key", UNKNOWN)
+    assert said in run(*asked, "--yes", **deployment).stderr
+    counted = run(*asked, "--dry-run", **deployment).stderr
+    assert "nothing is known of this key" in counted
+    assert "dropped" not in counted
 
 
 def test_consent_to_dropping_copies_speaks_of_copies(deployment: dict[str, str]) -> None:

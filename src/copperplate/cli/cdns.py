@@ -8,6 +8,7 @@ from copperplate.cli.shared import say
 from copperplate.compose import cdns_of, make_cdn_purges
 from copperplate.errors import LedgerUnavailable
 from copperplate.operations.cdn_purges import LATE, CdnReport
+from copperplate.ports.cdns import CdnScope
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -24,13 +25,25 @@ async def tell_cdns(settings: Settings, ledger: CdnOutbox, stores: Mapping[str, 
         return None
 
 
-def say_if_none(settings: Settings) -> bool:
-    """Whether there is no CDN to be told from here, which it says."""
-    if cdns_of(settings):
+def say_of_untold(settings: Settings) -> bool:
+    """Say which CDN was not told from here, and who tells it; answers whether somebody may.
+
+    `settings` are those given: without the local database, which nobody else has.
+    """
+    scopes = cdns_of(settings).keys()
+    if CdnScope.TAG in scopes:
+        return True
+    is_shared = settings.supabase_url is not None or settings.database_url is not None
+    if not scopes and not is_shared:
+        say(
+            "No CDN was told, as none is set: set COPPERPLATE_VERCEL_TOKEN and VERCEL_PROJECT_ID, here or where the "
+            "work step runs. Until then copies end by themselves. [misconfigured]"
+        )
         return False
     say(
-        "No CDN is set here: set COPPERPLATE_VERCEL_TOKEN and VERCEL_PROJECT_ID where the work step runs. Until then "
-        "copies end by themselves. [misconfigured]"
+        "Vercel's CDN was not told from here, COPPERPLATE_VERCEL_TOKEN is not set: the purge waits in the database for "
+        "two days, and the next work step of the deployment tells it, if the token is set there. Else its copies end "
+        "by themselves. sql/cdn_purges.sql lists what waits"
     )
     return True
 
@@ -46,5 +59,5 @@ def say_of_cdns(report: CdnReport | None) -> None:
     if report.again:
         say(
             f"CDNs were told to forget {report.told:,} copies; the work step (`copperplate work`) tells them once more "
-            f"in {LATE.total_seconds():.0f} seconds, when no process answers them any more"
+            f"in {LATE.total_seconds():.0f} seconds or later, when no process answers them any more"
         )

@@ -7,7 +7,7 @@ import contextlib
 from typing import TYPE_CHECKING, Any, Final
 
 from copperplate.cli import consent
-from copperplate.cli.cdns import say_if_none, say_of_cdns, tell_cdns
+from copperplate.cli.cdns import say_of_cdns, say_of_untold, tell_cdns
 from copperplate.cli.database import show
 from copperplate.cli.exit_codes import EXIT_FAILED, EXIT_OK
 from copperplate.cli.operations import loss_of
@@ -62,15 +62,15 @@ def run_purge_of_tiers(settings: Settings, arguments: argparse.Namespace, condit
                 return EXIT_FAILED
         figures, report = asyncio.run(run(opened, is_dry_run=arguments.dry_run))
         _show(figures, arguments)
-        is_without_cdn = Tier.CDN in asked.tiers and say_if_none(opened)
         _say_of_redis(opened, asked, is_dry_run=arguments.dry_run)
     if is_in_cdns and not arguments.dry_run:
         say_of_cdns(report)
+    is_told = arguments.dry_run or Tier.CDN not in asked.tiers or say_of_untold(settings)
     if figures.get("storage", {}).get("pinned"):
         say("pinned pictures are left: --with-pinned means them, too")
     if not is_known:
-        say(OF_AN_UNKNOWN_KEY)
-    return EXIT_FAILED if is_without_cdn and asked.tiers == {Tier.CDN} else EXIT_OK
+        _say_of_unknown_key(asked, is_dry_run=arguments.dry_run)
+    return EXIT_OK if is_told or asked.tiers != {Tier.CDN} else EXIT_FAILED
 
 
 async def _is_known(ledger: Maintenance, condition: Condition | None) -> bool:
@@ -78,6 +78,16 @@ async def _is_known(ledger: Maintenance, condition: Condition | None) -> bool:
     if condition is None or condition != Condition(key=condition.key):
         return True
     return bool((await ledger.purge(condition, 1, is_dry_run=True, with_pinned=True)).generations)
+
+
+def _say_of_unknown_key(asked: TierPurge, *, is_dry_run: bool) -> None:
+    """Tiers may have copies of what the ledger has forgotten; storage has none."""
+    near = [tier for tier in PURGED_TIERS if tier != Tier.STORAGE.value and Tier(tier) in asked.tiers]
+    if is_dry_run or not near:
+        say(OF_AN_UNKNOWN_KEY)
+    else:
+        tiers = ", ".join(near)
+        say(f"nothing is known of this key; copies of it in {tiers} are dropped all the same. {WHERE_KEYS_ARE}")
 
 
 def _say_of_redis(settings: Settings, asked: TierPurge, *, is_dry_run: bool) -> None:
