@@ -448,6 +448,36 @@ def test_reader_that_goes_away_is_no_error(command: tuple[str, ...], database: s
         assert asked.wait(30) == 0
 
 
+def run_in_shell(redirections: str, *command: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    """A command of a new process, whose streams a shell closes or leads elsewhere."""
+    line = ["sh", "-c", f'exec "$0" "$@" {redirections}', COPPERPLATE, *command]
+    env = environment(PYTHONUNBUFFERED="", **variables)
+    return subprocess.run(line, env=env, capture_output=True, text=True, timeout=wall(60), check=False)
+
+
+@pytest.mark.parametrize(
+    ("command", "code"), [(("prices",), 0), (("--help",), 0), (("explain", "no address"), 1)], ids=str
+)
+@pytest.mark.parametrize("redirections", [">&-", ">&- 2>&-", "<&- >&- 2>&-"])
+def test_closed_streams_are_no_error(redirections: str, command: tuple[str, ...], code: int) -> None:
+    done = run_in_shell(redirections, *command)
+    assert (done.returncode, done.stdout) == (code, "")
+    assert "Traceback" not in done.stderr
+    assert bool(done.stderr) == (code != 0 and "2>&-" not in redirections)
+
+
+def test_messages_do_not_go_to_the_output_where_stderr_is_closed() -> None:
+    assert run_in_shell("2>&-", "explain", "no address").stdout == ""
+
+
+def test_output_that_cannot_be_written_is_an_error_without_a_traceback() -> None:
+    done = run_in_shell(">/dev/full", "prices")
+    assert done.returncode == 1
+    assert done.stderr.startswith("copperplate: the output cannot be written: ")
+    assert done.stderr.endswith("[output_failed]\n")
+    assert len(done.stderr.splitlines()) == 1
+
+
 @pytest.mark.parametrize(
     "arguments",
     [
