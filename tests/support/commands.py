@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parents[2]
 COPPERPLATE = str(Path(sys.executable).with_name("copperplate"))
+READ_ON_IMPORT = {"PYTHONPATH", "COPPERPLATE_CRASH_AT"}
 NUMBER_BYTES = 12
 READ_BYTES = 1_000_000
 
@@ -34,9 +35,9 @@ def run_command(
 ) -> subprocess.CompletedProcess[str]:
     """Run `copperplate` with these arguments to its end, within so many seconds. It has no input.
 
-    A server, and what is to import something else, is started from nothing.
+    A server, and what is to import something else or to die at a crash point, is started from nothing.
     """
-    if arguments[:1] in (("dev",), ("serve",)) or "PYTHONPATH" in environment:
+    if arguments[:1] in (("dev",), ("serve",)) or READ_ON_IMPORT & environment.keys():
         return subprocess.run(
             [COPPERPLATE, *arguments], env=environment, capture_output=True, text=True, timeout=timeout, check=False
         )
