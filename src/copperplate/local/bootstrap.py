@@ -12,6 +12,7 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from copperplate.adapters.ledger.libpq import read_url, reason_of
 from copperplate.local.errors import DatabaseUnreachable
+from copperplate.local.passwords import scram_verifier
 
 if TYPE_CHECKING:
     from copperplate.local.passwords import Passwords
@@ -111,5 +112,4 @@ def _read_mark(connection: Connection) -> object:
 
 def _set_password(connection: Connection, role: str, password: str) -> None:
     # Hashed here, so that the server never sees it in a statement that it might log.
-    verifier = connection.pgconn.encrypt_password(password.encode(), role.encode(), b"scram-sha-256").decode()
-    connection.execute(sql.SQL("alter role {} password {}").format(sql.Identifier(role), verifier))
+    connection.execute(sql.SQL("alter role {} password {}").format(sql.Identifier(role), scram_verifier(password)))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
+import hmac
 import json
 import os
 import secrets
@@ -15,6 +17,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 PASSWORD_BYTES = 24
+SALT_BYTES = 16
 
 
 def _generate() -> str:
@@ -64,3 +67,16 @@ class Passwords:
             stream.flush()
             os.fsync(descriptor)
         partial.replace(file)
+
+
+def scram_verifier(password: str) -> str:
+    """What Postgres keeps of a password (RFC 5802, section 3), made with one iteration.
+
+    More iterations slow down whoever guesses passwords. A random one of 192 bits is not guessed, and each connection
+    would pay for them: 4,096, as libpq makes them, are 9 ms of processor time.
+    """
+    salt = secrets.token_bytes(SALT_BYTES)
+    salted = hashlib.pbkdf2_hmac("sha256", password.encode(), salt, iterations=1)
+    client, server = (hmac.digest(salted, name, "sha256") for name in (b"Client Key", b"Server Key"))
+    kept = (base64.b64encode(each).decode() for each in (salt, hashlib.sha256(client).digest(), server))
+    return "SCRAM-SHA-256$1:{}${}:{}".format(*kept)
