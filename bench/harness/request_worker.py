@@ -1,7 +1,4 @@
-"""What a server process does in a trial: asks for one picture, and dies or stops where it is told to.
-
-The program itself is imported inside, after the order to crash is in the environment.
-"""
+"""What a server process does in a trial: asks for one picture, and dies or stops where it is told to."""
 
 from __future__ import annotations
 
@@ -9,30 +6,34 @@ import asyncio
 import contextlib
 import fcntl
 import json
-import os
 import time
 from dataclasses import asdict, dataclass, field
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from copperplate.model import PictureFacts
+from copperplate.adapters.filesystem import FolderStore
+from copperplate.adapters.ledger.postgres import PostgresLedger
+from copperplate.adapters.ledger.postgrest import PostgrestLedger
+from copperplate.adapters.supabase.http import make_client
+from copperplate.adapters.system_clock import SystemClock
+from copperplate.budgets import Budget, Spending
+from copperplate.errors import CopperplateError
+from copperplate.generation import crash_points
+from copperplate.generation.coordinator import Coordinator
+from copperplate.generation.kinds import Kind
+from copperplate.generation.lookup import LookupOptions, Permit
+from copperplate.generation.timings import Timings
+from copperplate.ledger_answers import Miss
+from copperplate.model import Job, PictureFacts, PictureFormat, ProviderResult
+from copperplate.recipes.image import image_request
+from copperplate.serving.renditions import Renditions
 from copperplate.testing import GENERATE
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 
-    from copperplate.generation.lookup import LookupOptions
-    from copperplate.model import (
-        CanonicalValue,
-        InputPicture,
-        Job,
-        PictureFormat,
-        PictureRequest,
-        Placeholder,
-        ProviderResult,
-        Rendition,
-        Size,
-    )
+    from copperplate.model import CanonicalValue, InputPicture, PictureRequest, Placeholder, Rendition, Size
     from copperplate.ports import Clock, Ledger, OpenPicture
 
 GENERATION_SECONDS = 0.5
@@ -91,8 +92,6 @@ class CountingProvider:
     async def submit(
         self, recipe: Mapping[str, CanonicalValue], inputs: Sequence[InputPicture] = ()
     ) -> Job | ProviderResult:
-        from copperplate.model import Job, ProviderResult
-
         prompt = str(recipe["prompt"])
         number = self._write_down(prompt)
         if self._has_jobs:
@@ -104,8 +103,6 @@ class CountingProvider:
         """Nothing is held open."""
 
     async def collect(self, job: Job) -> ProviderResult:
-        from copperplate.model import ProviderResult
-
         number, due, prompt = job.request_id.split(" ", 2)
         await self._generate(float(due) - time.time())
         return ProviderResult(body=f"picture {number} of {prompt}".encode(), usage=self._usage(int(number)))
@@ -163,7 +160,6 @@ class PlainPicture:
 
 def _clock(order: Order, provider: CountingProvider, heartbeat: float) -> Clock:
     """The system's; where the first heartbeat is the end, that comes while the provider is at it, and not before."""
-    from copperplate.adapters.system_clock import SystemClock
 
     class LateBeats(SystemClock):
         async def sleep(self, seconds: float) -> None:
@@ -176,8 +172,7 @@ def _clock(order: Order, provider: CountingProvider, heartbeat: float) -> Clock:
 
 def ask(order: Order) -> None:
     """Run one process to its end, whatever that is, and leave a note of what it was answered."""
-    if order.crash_at:
-        os.environ["COPPERPLATE_CRASH_AT"] = order.crash_at
+    crash_points.arm(order.crash_at)
     answers = asyncio.run(_ask(order))
     note = Path(order.folder) / f"{order.name}.json"
     note.with_suffix(".new").write_text(json.dumps({**asdict(order), **answers}))
@@ -185,16 +180,6 @@ def ask(order: Order) -> None:
 
 
 async def _ask(order: Order) -> dict[str, Any]:
-    from datetime import timedelta
-
-    from copperplate.adapters.filesystem import FolderStore
-    from copperplate.generation.coordinator import Coordinator
-    from copperplate.generation.kinds import Kind
-    from copperplate.generation.timings import Timings
-    from copperplate.ledger_answers import Miss
-    from copperplate.model import PictureFormat
-    from copperplate.serving.renditions import Renditions
-
     folder, lease = Path(order.folder), order.lease
     picture_request = wanted(order.prompt, PictureFormat.JPG)
     store = FolderStore(folder / "objects", BUCKET)
@@ -229,14 +214,9 @@ async def _ask(order: Order) -> dict[str, Any]:
 @contextlib.asynccontextmanager
 async def _opened(order: Order) -> AsyncIterator[Ledger]:
     if order.key:
-        from copperplate.adapters.ledger.postgrest import PostgrestLedger
-        from copperplate.adapters.supabase.http import make_client
-
         async with make_client() as client:
             yield PostgrestLedger(client, order.ledger, order.key)
         return
-    from copperplate.adapters.ledger.postgres import PostgresLedger
-
     ledger = PostgresLedger(order.ledger, max_connections=4)
     await ledger.open()
     try:
@@ -247,16 +227,11 @@ async def _opened(order: Order) -> AsyncIterator[Ledger]:
 
 def wanted(prompt: str, picture_format: PictureFormat) -> PictureRequest:
     """A small picture in one format."""
-    from copperplate.recipes.image import image_request
-
     return image_request(prompt=prompt, width=64, height=64, format=picture_format, model=CountingProvider.models[0])
 
 
 def _options(order: Order) -> LookupOptions:
     """Without a payer, pictures that no budget bounds."""
-    from copperplate.budgets import Budget, Spending
-    from copperplate.generation.lookup import LookupOptions, Permit
-
     if not order.payer:
         return GENERATE
     wall = Budget(name="all", cap_pictures=order.wall_pictures)
@@ -266,8 +241,6 @@ def _options(order: Order) -> LookupOptions:
 
 
 async def _answer(serving: Any, picture_request: PictureRequest, options: LookupOptions) -> str:
-    from copperplate.errors import CopperplateError
-
     try:
         body = (await serving.read(picture_request, options)).body
     except CopperplateError as error:

@@ -56,7 +56,7 @@ STOPS: dict[str, tuple[int, int]] = {"answered": (2, 2), "made": (1, 2), "intend
 
 # Processes that start with what they import already loaded.
 forks = multiprocessing.get_context("forkserver")
-forks.set_forkserver_preload(["bench.harness.request_worker", "psycopg", "psycopg_pool", "postgrest", "httpx_aiohttp"])
+forks.set_forkserver_preload(["bench.harness.request_worker", "httpx_aiohttp"])
 
 
 @dataclass(frozen=True, slots=True)

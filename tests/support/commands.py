@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parents[2]
 COPPERPLATE = str(Path(sys.executable).with_name("copperplate"))
-READ_ON_IMPORT = {"PYTHONPATH", "COPPERPLATE_CRASH_AT"}
 NUMBER_BYTES = 12
 READ_BYTES = 1_000_000
 
@@ -35,9 +34,9 @@ def run_command(
 ) -> subprocess.CompletedProcess[str]:
     """Run `copperplate` with these arguments to its end, within so many seconds. It has no input.
 
-    A server, and what is to import something else or to die at a crash point, is started from nothing.
+    A server, and what is to import something else, is started from nothing.
     """
-    if arguments[:1] in (("dev",), ("serve",)) or READ_ON_IMPORT & environment.keys():
+    if arguments[:1] in (("dev",), ("serve",)) or "PYTHONPATH" in environment:
         return subprocess.run(
             [COPPERPLATE, *arguments], env=environment, capture_output=True, text=True, timeout=timeout, check=False
         )
@@ -127,6 +126,7 @@ def _run(line: socket.socket) -> NoReturn:
 def _become(outputs: list[int], *, arguments: list[str], environment: dict[str, str], folder: str) -> NoReturn:
     """Run the command here, with what a new process would have."""
     from copperplate.cli import main
+    from copperplate.generation import crash_points
 
     for number, descriptor in enumerate((os.open(os.devnull, os.O_RDONLY), *outputs)):
         os.dup2(descriptor, number)
@@ -134,6 +134,7 @@ def _become(outputs: list[int], *, arguments: list[str], environment: dict[str, 
     os.chdir(folder)
     os.environ.clear()
     os.environ.update(environment)
+    crash_points.arm(environment.get("COPPERPLATE_CRASH_AT"))
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     sys.argv = [COPPERPLATE, *arguments]
     sys.exit(main())

@@ -43,23 +43,23 @@ def _parse(order: str | None) -> tuple[str, int, signal.Signals] | None:
     return name, occurrence, signal.SIGSTOP if "stop" in options else signal.SIGKILL
 
 
-_ORDER = _parse(os.environ.get("COPPERPLATE_CRASH_AT"))
+_order = _parse(os.environ.get("COPPERPLATE_CRASH_AT"))
 _seen = 0
 
 
-def _crash_point(name: str) -> None:
+def arm(order: str | None) -> None:
+    """Put `order` in the place of what the environment said on import: for a process that is forked later."""
+    global _order, _seen
+    _order, _seen = _parse(order), 0
+
+
+def crash_point(name: str) -> None:
     """Die or stop here, if that was asked for."""
     global _seen  # noqa: PLW0603 - the process has one life
-    assert _ORDER is not None  # noqa: S101
-    point, occurrence, deadly = _ORDER
+    if _order is None:
+        return
+    point, occurrence, deadly = _order
     if name == point:
         _seen += 1
         if _seen == occurrence:
             os.kill(os.getpid(), deadly)
-
-
-def _go_on(name: str) -> None:
-    """Nothing was asked for."""
-
-
-crash_point = _go_on if _ORDER is None else _crash_point
