@@ -3,29 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
-from copperplate.cli import (
-    accounts,
-    budget,
-    database,
-    doctor,
-    explain,
-    importing,
-    importing_processed,
-    keys,
-    prices,
-    process,
-    purging,
-    serve,
-    sign,
-    takedowns,
-    token,
-    warm,
-    work,
-)
-from copperplate.cli import operations as care
+from copperplate.cli import serve
 from copperplate.cli.exit_codes import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK, EXIT_UNAVAILABLE
 from copperplate.cli.serve import EXAMPLE
 from copperplate.cli.shared import say
@@ -46,7 +28,8 @@ EXIT_CODES = """exit codes:
 
 def run(argv: Sequence[str] | None) -> int:
     """Run one command; answers its exit code."""
-    arguments = build_parser().parse_args(argv)
+    words = sys.argv[1:] if argv is None else argv
+    arguments = build_parser(words[0] if words else None).parse_args(words)
     try:
         command: Callable[[argparse.Namespace], int] = arguments.command
         return command(arguments)
@@ -65,8 +48,8 @@ def run(argv: Sequence[str] | None) -> int:
         return EXIT_OK
 
 
-def build_parser() -> argparse.ArgumentParser:
-    """The whole command line."""
+def build_parser(command: str | None = None) -> argparse.ArgumentParser:
+    """The whole command line; for a server that command alone, since what the others import doubles its start."""
     parser = argparse.ArgumentParser(
         prog="copperplate",
         description="Makes each distinct AI picture once and serves every later request from the cache.",
@@ -79,22 +62,8 @@ def build_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
 
     serve.add(commands)
-    database.add(commands)
-    explain.add(commands)
-    sign.add(commands)
-    database.add_stats(commands)
-    work.add(commands)
-    importing.add(commands)
-    process.add(commands)
-    importing_processed.add(commands)
-    care.add(commands)
-    purging.add(commands)
-    warm.add(commands)
-    takedowns.add(commands)
-    budget.add(commands)
-    accounts.add(commands)
-    token.add(commands)
-    keys.add(commands)
-    prices.add(commands)
-    doctor.add(commands)
+    if command not in serve.NAMES:
+        from copperplate.cli import other_commands
+
+        other_commands.add(commands)
     return parser

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from copperplate.local.cluster import Cluster
 
+NAMES = ("dev", "serve")
 EXAMPLE = "/1024x1024.jpg?text=" + quote("A beautiful sunset over the sea")
 
 # Variables that would point a local server at another database.
