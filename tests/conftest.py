@@ -33,6 +33,8 @@ pytest_plugins = [
 ]
 
 TESTS = Path(__file__).parent
+# Until the tests are collected hardly anything is garbage; see pytest_collection_finish.
+gc.disable()
 # Tests start hundreds of processes, and each would compile everything it imports.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
@@ -64,6 +66,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 def pytest_collection_finish() -> None:
     """What was imported and collected stays until the end: no collection of garbage has to look at it again."""
+    gc.enable()
     gc.collect()
     gc.freeze()
 
