@@ -300,7 +300,8 @@ async def test_tls_is_spoken_with_whom_the_authority_vouches_for(
         b"",
     ],
 )
-async def test_what_is_no_redis_is_done_without(answer: bytes, clock: FakeClock) -> None:
+@pytest.mark.parametrize("user", ["", ":secret@"], ids=["amid a command", "amid the password"])
+async def test_what_is_no_redis_is_done_without(answer: bytes, user: str, clock: FakeClock) -> None:
     async def speak(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.read(1_000)
         writer.write(answer)
@@ -308,7 +309,7 @@ async def test_what_is_no_redis_is_done_without(answer: bytes, clock: FakeClock)
 
     async with await asyncio.start_server(speak, "127.0.0.1", 0) as listener:
         port = listener.sockets[0].getsockname()[1]
-        tier = redis_tier(f"redis://127.0.0.1:{port}", clock, patience_seconds=SHORT)
+        tier = redis_tier(f"redis://{user}127.0.0.1:{port}", clock, patience_seconds=SHORT)
         for _ in range(3):  # the later ones begin a probe
             assert await tier.find(KEY, DATABASE) is None
             await tier.keep(COPY, REQUEST)

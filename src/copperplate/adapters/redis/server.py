@@ -19,7 +19,7 @@ from redis.exceptions import InvalidResponse, RedisError, ResponseError
 from redis.maint_notifications import MaintNotificationsConfig
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from redis.asyncio.connection import AbstractConnection
 
@@ -67,29 +67,41 @@ async def run(pool: BlockingConnectionPool, commands: Sequence[Command]) -> tupl
 
     An answer may be a `ResponseError`. Raises `RedisError`, `OSError`.
     """
-    connection: AbstractConnection = await pool.get_connection()  # type: ignore[no-untyped-call]
-    loop = asyncio.get_running_loop()
+    with _foreign_errors():
+        connection: AbstractConnection = await pool.get_connection()  # type: ignore[no-untyped-call]
+        loop = asyncio.get_running_loop()
+        try:
+            sent_at = loop.time()
+            await connection.send_packed_command(connection.pack_commands(commands))
+            answers = [await _read_answer(connection) for _ in commands]
+            return answers, loop.time() - sent_at
+        except BaseException:
+            # Answers that were not read would be taken for those to the next commands.
+            await connection.disconnect(nowait=True)
+            raise
+        finally:
+            await pool.release(connection)
+
+
+@contextlib.contextmanager
+def _foreign_errors() -> Iterator[None]:
+    """What a server can say that the client fails at, amid a password as well, raises `InvalidResponse`."""
     try:
-        sent_at = loop.time()
-        await connection.send_packed_command(connection.pack_commands(commands))
-        answers = []
-        for _ in commands:
-            try:
-                answers.append(await connection.read_response())
-            except NotConnected:  # an answer, too, where the server wants a password
-                raise
-            except ResponseError as error:
-                answers.append(error)
-        return answers, loop.time() - sent_at
-    except BaseException as error:
-        # Answers that were not read would be taken for those to the next commands.
-        await connection.disconnect(nowait=True)
-        if isinstance(error, Exception) and not isinstance(error, RedisError | OSError):
-            # Such as a length that is no number, or arrays in arrays without an end.
-            raise InvalidResponse(type(error).__name__) from error
+        yield
+    except (RedisError, OSError):
         raise
-    finally:
-        await pool.release(connection)
+    except Exception as error:
+        # Such as a length that is no number, or arrays in arrays without an end.
+        raise InvalidResponse(type(error).__name__) from error
+
+
+async def _read_answer(connection: AbstractConnection) -> Any:
+    try:
+        return await connection.read_response()
+    except NotConnected:  # an answer, too, where the server wants a password
+        raise
+    except ResponseError as error:
+        return error
 
 
 def code_of(error: ResponseError) -> str:
