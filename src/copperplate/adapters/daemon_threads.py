@@ -6,13 +6,32 @@ import threading
 import weakref
 from concurrent.futures import Future
 from queue import SimpleQueue
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 T = TypeVar("T")
-Job = tuple[Future[Any], "Callable[[], Any]"]
+
+# Jobs that wait for a thread at most, those that were given up among them: then all threads hang, or much is asked.
+MAX_WAITING: Final = 500
+
+
+class TooManyWaiting(Exception):
+    """So many jobs wait for a thread that no other one is taken."""
+
+
+class _Job(Future[T]):
+    """A future with its work, until that is begun; one that is cancelled holds nothing while it waits for a thread."""
+
+    def __init__(self, work: Callable[[], T]) -> None:
+        super().__init__()
+        self.work: Callable[[], T] | None = work
+
+    def cancel(self) -> bool:
+        if is_cancelled := super().cancel():
+            self.work = None
+        return is_cancelled
 
 
 class DaemonThreads:
@@ -22,36 +41,38 @@ class DaemonThreads:
         self._most = most
         self._name = name
         self._begun = 0
-        self._jobs: SimpleQueue[Job | None] = SimpleQueue()
+        self._jobs: SimpleQueue[_Job[Any] | None] = SimpleQueue()
         # Threads know the queue alone: they end with whoever gave them work, closed or not.
         self._end = weakref.finalize(self, _end, self._jobs, most)
 
     def run(self, work: Callable[[], T]) -> Future[T]:
-        """Let a thread do `work`, once one is free. To be called from one thread."""
-        future: Future[T] = Future()
-        self._jobs.put((future, work))
+        """Let a thread do `work`, once one is free. To be called from one thread. Raises `TooManyWaiting`."""
+        if self._jobs.qsize() >= MAX_WAITING:
+            raise TooManyWaiting
+        job = _Job(work)
+        self._jobs.put(job)
         if self._begun < self._most:
             self._begun += 1
             name = f"{self._name}-{self._begun}"
             threading.Thread(target=_work_off, args=(self._jobs,), name=name, daemon=True).start()
-        return future
+        return job
 
     def close(self) -> None:
         """End each thread after what was begun and given. Nobody waits for it."""
         self._end()
 
 
-def _work_off(jobs: SimpleQueue[Job | None]) -> None:
+def _work_off(jobs: SimpleQueue[_Job[Any] | None]) -> None:
     while (job := jobs.get()) is not None:
-        future, work = job
-        if future.set_running_or_notify_cancel():
+        work, job.work = job.work, None
+        if job.set_running_or_notify_cancel() and work is not None:
             try:
-                future.set_result(work())
+                job.set_result(work())
             except BaseException as error:  # noqa: BLE001 - it is for whoever waits
-                future.set_exception(error)
-        del job, future, work  # a picture is not held until the next one
+                job.set_exception(error)
+        del job, work  # a picture is not held until the next one
 
 
-def _end(jobs: SimpleQueue[Job | None], threads: int) -> None:
+def _end(jobs: SimpleQueue[_Job[Any] | None], threads: int) -> None:
     for _ in range(threads):
         jobs.put(None)
