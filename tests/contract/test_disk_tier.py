@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import threading
 from dataclasses import replace
@@ -56,15 +57,17 @@ async def test_what_is_wrong_is_removed_by_its_heads_alone_and_all_else_stays(
     wrong = {"wrong", "wrong, too", "wrong, and large"}
     for each in ("right", *sorted(wrong), "altered"):
         await keep(process(tmp_path), copy_of(each, BODY * (200 if each.endswith("large") else 1)))
+    theirs = copy_of("wrong", database="another database")
+    await keep(process(tmp_path), theirs)
     [altered] = [file for file in copies(tmp_path) if file.name.startswith(key_of("altered"))]
     altered.write_bytes(altered.read_bytes().replace(b"3:7:4", b"3:9:4"))
     (tmp_path / FOLDER / "ours.unfinished").write_bytes(b"")
     os.mkfifo(tmp_path / FOLDER / "pipe")
     shown: list[Copy] = []
 
-    def is_wrong(copy: Copy) -> bool:
+    def is_right(copy: Copy) -> bool:
         shown.append(copy)
-        return copy.entry.key in {key_of(each) for each in wrong}
+        return copy.entry.key not in {key_of(each) for each in wrong}
 
     read, reads = os.read, list[int]()
 
@@ -75,18 +78,45 @@ async def test_what_is_wrong_is_removed_by_its_heads_alone_and_all_else_stays(
     looks = process(tmp_path)
     with monkeypatch.context() as patch:
         patch.setattr(os, "read", noted)
-        await looks.remove_wrong(is_wrong)
+        assert await looks.remove_wrong(DATABASE, is_right)
     assert {copy.entry.key for copy in shown} == {key_of(each) for each in ("right", *wrong)}
     assert all(copy.body is None for copy in shown)
     assert max(reads) == disk_tier.HEAD_BYTES
-    assert len(copies(tmp_path)) == 4
+    assert len(copies(tmp_path)) == 4, "the right one, that of another database, and what is none of ours"
     assert await find(process(tmp_path), "right") == copy_of("right")
+    assert await process(tmp_path).find(key_of("wrong"), "another database") == theirs
     assert await find(looks, "wrong") is None
 
 
-async def test_a_disk_that_refuses_is_looked_through_for_nothing(tmp_path: Path) -> None:
+async def test_a_disk_that_refuses_is_not_seen_through(tmp_path: Path) -> None:
     (tmp_path / FOLDER).write_bytes(b"no folder")
-    await process(tmp_path).remove_wrong(lambda _: True)
+    assert not await process(tmp_path).remove_wrong(DATABASE, lambda _: True)
+
+
+async def test_a_file_that_cannot_be_removed_keeps_no_other_one(tmp_path: Path) -> None:
+    for number in range(4):
+        await keep(process(tmp_path), copy_of(str(number)))
+    stuck = tmp_path / FOLDER / file_of("stuck")
+    stuck.mkdir()
+    assert not await process(tmp_path).remove_wrong(DATABASE, lambda _: False)
+    assert copies(tmp_path) == [stuck]
+    stuck.rmdir()
+    assert await process(tmp_path).remove_wrong(DATABASE, lambda _: False)
+
+
+async def test_a_file_that_cannot_be_read_keeps_no_other_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("0", "broken", "2"):
+        await keep(process(tmp_path), copy_of(name))
+    open_file = CopyFolder.open
+
+    def open_or_fail(self: CopyFolder, name: str) -> tuple[int, os.stat_result] | None:
+        if name == file_of("broken"):
+            raise OSError(errno.EIO, "a sector is broken")
+        return open_file(self, name)
+
+    monkeypatch.setattr(CopyFolder, "open", open_or_fail)
+    assert not await process(tmp_path).remove_wrong(DATABASE, lambda _: False)
+    assert [file.name for file in copies(tmp_path)] == [file_of("broken")]
 
 
 # --- what is kept -----------------------------------------------------------------------------------

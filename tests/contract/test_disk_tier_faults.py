@@ -10,21 +10,27 @@ import signal
 import subprocess
 import sys
 import threading
+import weakref
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
 
 from copperplate.adapters import disk_tier
 from copperplate.adapters.copy_folder import FOLDER, CopyFolder
-from copperplate.adapters.daemon_threads import DaemonThreads
+from copperplate.adapters.daemon_threads import MAX_WAITING, DaemonThreads
 from copperplate.adapters.disk_tier import DiskTier
 from tests.contract.test_disk_tier import copies, find, keep, process
 from tests.support.clusters import eventually
-from tests.support.copies import BODY, JumpingClock, copy_of, file_of, key_of
+from tests.support.copies import BODY, DATABASE, JumpingClock, copy_of, file_of, key_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
     from pathlib import Path
+
+
+class Body(bytearray):
+    """Bytes of which can be told whether anything holds them."""
 
 
 def kept_bytes(folder: Path) -> int:
@@ -311,6 +317,66 @@ async def test_a_disk_that_hangs_keeps_nobody_waiting_and_is_asked_again_later(
         released.set()
     clock.jump(11)
     assert [await find(tier, name) for name in ("other", "hung")] == [copy_of("other"), copy_of("hung")]
+
+
+async def test_a_copy_that_was_given_up_may_land_later_and_is_looked_for_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = JumpingClock()
+    tier, released, write = DiskTier(clock, tmp_path, 256_000_000), threading.Event(), CopyFolder.write
+
+    def hang(self: CopyFolder, name: str, parts: Iterable[bytes]) -> None:
+        released.wait(30)
+        write(self, name, parts)
+
+    monkeypatch.setattr(CopyFolder, "write", hang)
+    try:
+        with monkeypatch.context() as patch:
+            patch.setattr(disk_tier, "PATIENCE_SECONDS", 0.2)
+            await keep(tier, copy_of("late"))
+        clock.jump(11)
+        assert not await tier.remove_wrong(DATABASE, lambda _: False)
+        assert copies(tmp_path) == []
+    finally:
+        released.set()
+    async with asyncio.timeout(30):
+        while not await tier.remove_wrong(DATABASE, lambda _: False):
+            await asyncio.sleep(0.01)
+    assert copies(tmp_path) == []
+
+
+async def test_what_waits_for_a_disk_that_hangs_is_bounded_and_holds_no_picture_once_it_is_given_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    clock = JumpingClock()
+    tier, released, bodies = DiskTier(clock, tmp_path, 256_000_000), threading.Event(), list[weakref.ref[Body]]()
+
+    def hang(self: CopyFolder, name: str) -> None:
+        released.wait(30)
+
+    async def keep_new(number: int) -> None:
+        body = Body(b"waits")
+        bodies.append(weakref.ref(body))
+        await keep(tier, replace(copy_of(str(number)), body=body))  # type: ignore[arg-type]
+
+    monkeypatch.setattr(CopyFolder, "open", hang)
+    monkeypatch.setattr(disk_tier, "PATIENCE_SECONDS", 0.2)
+    try:
+        await asyncio.gather(*(find(tier, str(number)) for number in range(disk_tier.THREADS)))
+        for _ in range(3):
+            clock.jump(11)
+            await asyncio.gather(*(keep_new(number) for number in range(MAX_WAITING)))
+        assert tier._threads._jobs.qsize() == MAX_WAITING
+        assert len(bodies) == 3 * MAX_WAITING
+        assert not any(body() for body in bodies)
+        assert caplog.text.count("does not answer") == 2, "once for each time that it is asked again"
+    finally:
+        released.set()
+    clock.jump(11)
+    eventually(lambda: tier._threads._jobs.qsize() == 0)
+    monkeypatch.undo()
+    await keep(tier, copy_of("after"))
+    assert await find(tier, "after") == copy_of("after")
 
 
 HANGING = """

@@ -266,8 +266,9 @@ class ProcessTier:
         """See `CopyTier.drop`."""
         await self._call("drop from", lambda: self._shelf.copies.pop(key, None) and None)
 
-    async def remove_wrong(self, is_wrong: Callable[[Copy], bool]) -> None:
+    async def remove_wrong(self, database: str, is_right: Callable[[Copy], bool]) -> bool:
         """Nothing: a wrong copy stays for somebody to find, which is what is played."""
+        return True
 
     async def figures(self) -> TierFigures | None:
         return None

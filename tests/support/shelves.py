@@ -18,14 +18,17 @@ if TYPE_CHECKING:
 
 
 class ShelfTier:
-    """`CopyTier` over a dictionary that processes may share; Redis keeps no bytes. `gate` keeps finders waiting."""
+    """`CopyTier` over a dictionary that processes may share; Redis keeps no bytes.
+
+    `gate` keeps finders waiting. One that `refuses` removes nothing.
+    """
 
     def __init__(self, tier: Tier, copies: dict[str, Copy] | None = None) -> None:
         self.tier = tier
         self.copies: dict[str, Copy] = {} if copies is None else copies
         self.asked: Counter[str] = Counter()
         self.gate: asyncio.Event | None = None
-        self.is_closed = False
+        self.is_closed = self.refuses = False
 
     async def find(self, key: str, database: str) -> Copy | None:
         self.asked["find"] += 1
@@ -41,10 +44,14 @@ class ShelfTier:
     async def drop(self, key: str) -> None:
         self.copies.pop(key, None)
 
-    async def remove_wrong(self, is_wrong: Callable[[Copy], bool]) -> None:
+    async def remove_wrong(self, database: str, is_right: Callable[[Copy], bool]) -> bool:
         self.asked["remove_wrong"] += 1
-        for key in [key for key, copy in self.copies.items() if is_wrong(copy)]:
-            del self.copies[key]
+        if self.refuses:
+            return False
+        for key, copy in [*self.copies.items()]:
+            if copy.database == database and not is_right(copy):
+                del self.copies[key]
+        return True
 
     async def figures(self) -> TierFigures | None:
         return (

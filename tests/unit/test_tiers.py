@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from copperplate.model import PictureRequest
+    from copperplate.ports.tiers import Copy
     from copperplate.serving.renditions import Renditions
 
 JPG, WEBP = picture_request(), picture_request(picture_format=PictureFormat.WEBP)
@@ -335,9 +336,8 @@ async def test_purged_copies_leave_the_disk_although_nobody_asks_for_them(machin
         await serving.read(request, GENERATE)
     await tiers.shut_down(within_seconds=5)
     await machine.ledger.purge(Condition(key=KEY), 100, is_dry_run=False)
-    await machine.pass_time(PAUSE_SECONDS)
     await read_feed(tiers.coherence)
-    await asyncio.sleep(0)
+    await machine.pass_time(PAUSE_SECONDS)  # and no other page is read
     assert JPG.rendition_key not in machine.disk.copies
     assert machine.disk.copies[other.rendition_key].body is not None
     assert machine.redis.asked["remove_wrong"] == 0
@@ -386,20 +386,56 @@ async def test_a_disk_is_looked_through_once_in_a_while_however_much_is_purged(m
     assert machine.disk.asked["remove_wrong"] == 3
 
 
-async def test_copies_that_cannot_be_judged_stay_on_disk(machine: Machine) -> None:
+async def test_what_a_disk_did_not_remove_is_removed_after_the_next_page(machine: Machine) -> None:
+    serving, tiers = await machine.begin_process(machine.disk)
+    await serving.read(JPG, GENERATE)
+    await tiers.shut_down(within_seconds=5)
+    await machine.ledger.purge(Condition(key=KEY), 100, is_dry_run=False)
+    machine.disk.refuses = True
+    await read_feed(tiers.coherence)
+    for _ in range(3):
+        await machine.pass_time(PAUSE_SECONDS)
+        assert JPG.rendition_key in machine.disk.copies
+    assert machine.disk.asked["remove_wrong"] == 1
+    machine.disk.refuses = False
+    await read_feed(tiers.coherence)
+    await machine.clock.settle()
+    assert JPG.rendition_key not in machine.disk.copies
+
+
+async def test_copies_that_are_too_old_to_be_judged_leave_the_disk_and_those_of_other_databases_stay(
+    machine: Machine,
+) -> None:
     serving, tiers = await machine.begin_process(machine.disk)
     await serving.read(JPG, GENERATE)
     await tiers.shut_down(within_seconds=5)
     kept = machine.disk.copies[JPG.rendition_key]
+    # So old that the feed of then may be forgotten; nothing is known against it.
+    old = replace(kept, entry=replace(kept.entry, generation_key="1" * 64), cursor=Cursor(0, 0))
+    machine.disk.copies |= {"old": old, "of another database": replace(old, database="another")}
+    tiers.coherence._known._known_from = 1
+    assert not tiers.coherence.is_wrong(old, Tier.DISK)
+    await machine.pass_time(PAUSE_SECONDS)
+    assert set(machine.disk.copies) == {JPG.rendition_key, "of another database"}
+
+
+async def test_a_copy_that_is_declared_wrong_while_it_is_written_is_dropped(machine: Machine) -> None:
+    serving, tiers = await machine.begin_process(machine.disk)
+    keep, written = machine.disk.keep, asyncio.Event()
+
+    async def keep_slowly(copy: Copy, request: PictureRequest) -> None:
+        await keep(copy, request)
+        await written.wait()
+
+    machine.disk.keep = keep_slowly  # type: ignore[method-assign]
+    await serving.read(JPG, GENERATE)
+    await machine.clock.settle()
+    assert JPG.rendition_key in machine.disk.copies
     await machine.ledger.purge(Condition(key=KEY), 100, is_dry_run=False)
     await read_feed(tiers.coherence)
-    assert tiers.coherence.is_wrong(kept, Tier.DISK)
-    assert not tiers.coherence.is_wrong(replace(kept, database="another"), Tier.DISK)
-    # So old that the feed of then may be forgotten; but nothing is known against it.
-    old = replace(kept, entry=replace(kept.entry, generation_key="1" * 64), cursor=Cursor(0, 0))
-    tiers.coherence._known._known_from = 1
-    assert not tiers.coherence.is_right(old, Tier.DISK)
-    assert not tiers.coherence.is_wrong(old, Tier.DISK)
+    written.set()
+    await tiers.shut_down(within_seconds=5)
+    assert JPG.rendition_key not in machine.disk.copies
 
 
 async def test_lost_object_takes_the_copies_with_it(machine: Machine) -> None:

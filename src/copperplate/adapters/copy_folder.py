@@ -95,10 +95,15 @@ class CopyFolder:
             raise
 
     def remove(self, names: Iterable[str]) -> None:
-        """Remove files; those that are gone already are no error."""
-        folder = self._checked()
+        """Remove files; those that are gone already are no error, and one that cannot be keeps no other one."""
+        folder, failed = self._checked(), None
         for name in names:
-            Path(f"{folder}/{name}").unlink(missing_ok=True)
+            try:
+                Path(f"{folder}/{name}").unlink(missing_ok=True)
+            except OSError as error:
+                failed = error
+        if failed is not None:
+            raise failed
 
     def shrink(self, at_most_bytes: int) -> None:
         """Remove what was used longest ago until no more is left. What a crash left unfinished goes with it."""

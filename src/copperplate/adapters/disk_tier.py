@@ -10,17 +10,18 @@ import os
 from collections import OrderedDict
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from copperplate.adapters.copy_files import PREFIX_BYTES, head_of, read_copy, read_head
 from copperplate.adapters.copy_folder import CopyFolder, FileState, note_use
-from copperplate.adapters.daemon_threads import DaemonThreads
+from copperplate.adapters.daemon_threads import DaemonThreads, TooManyWaiting
 from copperplate.feed import Tier
 from copperplate.ports.tiers import Copy, TierFigures
 from copperplate.recipes.objects import KEY
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from concurrent.futures import Future
     from pathlib import Path
 
     from copperplate.model import PictureRequest
@@ -86,6 +87,8 @@ class DiskTier:
         self._written_bytes = self._slice_bytes
         self._verified: OrderedDict[str, _Verified] = OrderedDict()
         self._threads = DaemonThreads(THREADS, "disk-tier")
+        # What was given up while a thread was at it.
+        self._late: set[Future[Any]] = set()
         # Of what was found or kept last. A process has one, until a restore gives it another.
         self._database = ""
         self._paused_until = self._threaded_until = float("-inf")
@@ -128,16 +131,23 @@ class DiskTier:
             self._verified.pop(name, None)
             await self._in_thread(lambda: self._folder.remove([name]))
 
-    async def remove_wrong(self, is_wrong: Callable[[Copy], bool]) -> None:
+    async def remove_wrong(self, database: str, is_right: Callable[[Copy], bool]) -> bool:
         """See `CopyTier.remove_wrong`. Heads alone are read, some at a time, so that readers find a free thread.
 
-        One that another process replaces in that moment may go with it, and is read from the store again.
+        A file whose head is not whole goes as well. One that another process replaces in that moment may go with it,
+        and is read from the store again.
         """
-        names = await self._in_thread(self._folder.names) or []
-        for first in range(0, len(names), HEADS):
-            heads = await self._in_thread(partial(self._read_heads, names[first : first + HEADS])) or {}
-            if wrong := [name for name, copy in heads.items() if is_wrong(copy)]:
-                await self._in_thread(partial(self._folder.remove, wrong))
+        names = await self._in_thread(self._folder.names)
+        ours = [name for name in names or [] if name.endswith(name_of("", database))]
+        # What was given up and is still under way may write one yet.
+        has_seen_all = names is not None and not self._late
+        for first in range(0, len(ours), HEADS):
+            some = ours[first : first + HEADS]
+            heads = await self._in_thread(partial(self._read_heads, some)) or {}
+            wrong = [name for name, copy in heads.items() if copy is None or not is_right(copy)]
+            are_gone = not wrong or await self._in_thread(partial(self._remove, wrong))
+            has_seen_all = has_seen_all and len(heads) == len(some) and bool(are_gone)
+        return has_seen_all
 
     async def figures(self) -> TierFigures | None:
         """See `CopyTier.figures`. Those of all processes that share the folder."""
@@ -221,9 +231,17 @@ class DiskTier:
         while len(self._verified) > MAX_VERIFIED:
             self._verified.popitem(last=False)
 
-    def _read_heads(self, names: list[str]) -> dict[str, Copy]:
-        read = {name: read_head(self._folder.read_beginning(name, HEAD_BYTES)) for name in names}
-        return {name: copy for name, copy in read.items() if copy is not None}
+    def _read_heads(self, names: list[str]) -> dict[str, Copy | None]:
+        """The copies without bytes, None for what is none; those that cannot be read are left out."""
+        heads = {}
+        for name in names:
+            with contextlib.suppress(OSError):
+                heads[name] = read_head(self._folder.read_beginning(name, HEAD_BYTES))
+        return heads
+
+    def _remove(self, names: list[str]) -> bool:
+        self._folder.remove(names)
+        return True
 
     def _figures(self) -> TierFigures:
         found = self._folder.contents()
@@ -236,17 +254,24 @@ class DiskTier:
         )
 
     async def _in_thread(self, work: Callable[[], T]) -> T | None:
-        """What `work` answers; None where the disk refuses, takes too long, or did a moment ago."""
+        """What `work` answers; None where the disk refuses, takes too long or did a moment ago, or has much to do."""
         if self._is_paused:
             return None
-        try:
-            async with asyncio.timeout(PATIENCE_SECONDS):
-                return await asyncio.wrap_future(self._threads.run(work))
-        except TimeoutError:
-            self._paused_until = self._clock.monotonic() + PAUSE_SECONDS
-            logger.warning("the disk does not answer; pictures come from the store for a while")
-        except OSError as error:
-            self._complain(error)
+        with contextlib.suppress(TooManyWaiting):
+            future = self._threads.run(work)
+            try:
+                async with asyncio.timeout(PATIENCE_SECONDS):
+                    return await asyncio.wrap_future(future)
+            except TimeoutError:
+                if not self._is_paused:  # of all that waited one says so
+                    logger.warning("the disk does not answer; pictures come from the store for a while")
+                self._paused_until = self._clock.monotonic() + PAUSE_SECONDS
+            except OSError as error:
+                self._complain(error)
+            finally:
+                if not future.done():
+                    self._late.add(future)
+                    future.add_done_callback(self._late.discard)
         return None
 
     def _complain(self, error: OSError) -> None:

@@ -57,8 +57,9 @@ class RedisTier:
         """See `CopyTier.drop`."""
         await self._server.ask("UNLINK", name_of(key, self._database))
 
-    async def remove_wrong(self, is_wrong: Callable[[Copy], bool]) -> None:
+    async def remove_wrong(self, database: str, is_right: Callable[[Copy], bool]) -> bool:
         """See `CopyTier.remove_wrong`. There are no pictures in it, and entries end by themselves: nothing is done."""
+        return True
 
     async def figures(self) -> TierFigures | None:
         """See `CopyTier.figures`: of this database's copies, by every process; None of a server with many keys."""

@@ -96,10 +96,11 @@ class CopyTier(Protocol):
     async def drop(self, key: str) -> None:
         """Forget the copy of that rendition."""
 
-    async def remove_wrong(self, is_wrong: Callable[[Copy], bool]) -> None:
-        """Look through all copies and remove those that are wrong, which are shown without their bytes.
+    async def remove_wrong(self, database: str, is_right: Callable[[Copy], bool]) -> bool:
+        """Look through all copies that were kept for this database and remove those that are not right.
 
-        Where copies end by themselves within hours this may do nothing.
+        They are shown to `is_right` without their bytes. Answers whether every one was seen, and none may be added of
+        what was kept before. Where copies end by themselves within hours this may do nothing.
         """
 
     async def figures(self) -> TierFigures | None:

@@ -71,6 +71,8 @@ class SharedWrites:
         for tier in tiers:
             if self._is_right(copy, tier.tier):
                 await tier.keep(copy, request)
+                if not self._is_right(copy, tier.tier):  # declared wrong while it was written
+                    await tier.drop(copy.entry.key)
 
 
 async def _kept(keeping: asyncio.Task[Entry | None]) -> Entry | None:

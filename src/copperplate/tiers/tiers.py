@@ -53,7 +53,7 @@ class Tiers:
         self._note_cdn_purges = note_cdn_purges
         self.coherence = Coherence(feed, clock, stale_for=stale_for, on_page=self._drop_wrong)
         self._writes = SharedWrites(self.coherence.is_right)
-        self._removals = Removals(self._on_disk, self.coherence.is_wrong, clock)
+        self._removals = Removals(self._on_disk, self.coherence, clock)
 
     @property
     def is_off(self) -> bool:
