@@ -444,7 +444,8 @@ def test_reader_that_goes_away_is_no_error(command: tuple[str, ...], database: s
         assert asked.stdout is not None
         assert asked.stderr is not None
         asked.stdout.close()
-        assert asked.stderr.read() == ""
+        # A busy machine may take seconds to import the program, which is said.
+        assert [line for line in asked.stderr if not line.startswith("still loading")] == []
         assert asked.wait(30) == 0
 
 

@@ -382,7 +382,8 @@ async def test_requests_sent_together_are_answered_in_turn(site: Site) -> None:
     writer.close()
 
 
-async def test_request_behind_one_that_waits_is_answered_after_it(site: Site) -> None:
+async def test_request_behind_one_that_waits_is_answered_after_it(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connections, "UNREAD_SECONDS", WALL_SECONDS)  # here the caller takes what it is sent
     reader, writer = await site.connect(WHOLE.replace(b"whole", b"wait") + WHOLE.replace(b"whole", b"large"))
     await asyncio.sleep(0.1)
     assert (site.asked, reader._buffer) == (1, b"")  # type: ignore[attr-defined]
@@ -429,7 +430,8 @@ async def test_what_is_answered_at_once_needs_no_task_and_is_whole(site: Site) -
 
 
 @pytest.mark.parametrize("site", [SiteAtOnce], indirect=True)
-async def test_what_cannot_be_answered_at_once_is_left_to_a_task(site: Site) -> None:
+async def test_what_cannot_be_answered_at_once_is_left_to_a_task(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connections, "UNREAD_SECONDS", WALL_SECONDS)  # here the caller takes what it is sent
     assert (await site.ask(WHOLE.replace(b"whole", b"broken"))).startswith(b"HTTP/1.1 200 ")
     # A caller that has not taken what it asked for before waits like any other.
     reader, writer = await site.connect(WHOLE.replace(b"whole", b"large"))
