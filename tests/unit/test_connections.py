@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import uvicorn
 
-from copperplate.http.hot_pictures import Prepared
+from copperplate.http.answers import SEND_WHOLE, Answer
 from copperplate.http.server import connections
 from copperplate.http.server.connections import Connection, Connections, protocol
 from copperplate.http.server.open_files import room_for
@@ -94,7 +94,7 @@ class SiteAtOnce(Site):
 
     pass_on = Site.__call__
 
-    def find_answer(self, scope: Scope) -> Prepared | None:
+    def find_answer(self, scope: Scope) -> Answer | None:
         if scope["path"] == "/wait":
             return None
         start, end = self.messages(scope["path"])
@@ -103,7 +103,31 @@ class SiteAtOnce(Site):
         else:
             self.asked += 1
         body = b"" if scope["method"] == "HEAD" else end["body"]
-        return Prepared(start["status"], start["headers"], body, None)
+        return Answer(start["status"], start["headers"], body, None)
+
+
+class SiteWhole(SiteAtOnce):
+    """One whose answers all need a task, which sends them whole where the server takes them so."""
+
+    whole = 0
+
+    def find_answer(self, scope: Scope) -> Answer | None:
+        return None
+
+    async def pass_on(self, scope: Scope, receive: Receive, send: Send) -> None:
+        start, end = self.messages(scope["path"])
+        answer = Answer(start["status"], start["headers"], end["body"], None)
+        if scope["path"] == "/chunks":
+            answer.headers[:] = [(b"x-length", b"unknown")]
+        if scope["path"] == "/wait":
+            await self.open.wait()
+        self.asked += 1
+        send_whole = getattr(send, SEND_WHOLE, None)
+        if send_whole is not None and send_whole(answer, answer.body):
+            self.whole += 1
+        else:
+            await send(start)
+            await send(end)
 
 
 async def answer_of(reader: asyncio.StreamReader) -> bytes:
@@ -441,6 +465,25 @@ async def test_what_cannot_be_answered_at_once_is_left_to_a_task(site: Site, mon
     await answer_of(reader)
     assert (await answer_of(reader)).endswith(b"xxxxx")
     assert site.in_tasks == 2
+    writer.close()
+
+
+@pytest.mark.parametrize("site", [SiteWhole], indirect=True)
+async def test_what_waited_is_sent_whole_to_who_has_taken_everything(site: SiteWhole) -> None:
+    reader, writer = await site.connect(WHOLE.replace(b"whole", b"wait"))
+    site.open.set()
+    first = await answer_of(reader)
+    writer.write(WHOLE.replace(b"whole", b"chunks"))
+    in_chunks = await reader.readuntil(b"0\r\n\r\n")
+    writer.write(WHOLE.replace(b"whole", b"large"))
+    while site.asked < 3:
+        await asyncio.sleep(0.01)
+    writer.write(WHOLE)
+    await answer_of(reader)
+    # A caller that had not taken what it asked for before, and one whose answer has no length, are sent messages.
+    assert site.whole == 2
+    assert await answer_of(reader) == first
+    assert in_chunks.endswith(b"5\r\nxxxxx\r\n0\r\n\r\n")
     writer.close()
 
 

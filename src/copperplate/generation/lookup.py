@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from copperplate.model import Outcome
 
@@ -69,8 +69,9 @@ class LookupResult:
     asked the ledger: who joins it may have read since then of an invalidation that its result has not seen.
     One that `is_found` was in the ledger, or is made of an original that was: it took a while to read, and may have
     been declared wrong meanwhile.
-    One that `is_shared` was asked for by another caller of this process first. `fault` is why its bytes, which were
-    read for all who wait, are not there: raised where they are wanted.
+    One that `is_shared` was asked for by another caller of this process first. `answers` and `forms` are made once for
+    all who share it; `answers` is for whoever sends it, who alone reads and writes it. `fault` is why its bytes, which
+    were read for all who wait, are not there: raised where they are wanted.
     """
 
     entry: Entry
@@ -84,6 +85,9 @@ class LookupResult:
     is_found: bool = field(default=False, compare=False)
     is_shared: bool = field(default=False, compare=False)
     fault: CopperplateError | None = field(default=None, repr=False, compare=False)
+    # `replace` makes them anew.
+    answers: list[Any] = field(default_factory=list, init=False, repr=False, compare=False)
+    forms: dict[str, LookupResult] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def shared(self) -> LookupResult:
         """The same for callers who joined the flight: the picture was found or generated for another."""
@@ -94,7 +98,17 @@ class LookupResult:
         """The rendition asked for, or the original it can be made from; None where this is another rendition."""
         if self.original is None:
             return self if self.entry.is_original or self.entry.key == request.rendition_key else None
-        forms = {each.entry.key: each for each in (self, *self.beside)}
+        if (form := self.forms.get(request.rendition_key)) is not None:
+            return form
+        made = {each.entry.key: each for each in (self, *self.beside)}
         # Without the bytes of the others, which would stay in memory until the last answer is sent.
-        form = forms.get(request.rendition_key, self.original)
-        return replace(form, outcome=self.outcome, original=None, beside=(), fill=self.fill, is_shared=self.is_shared)
+        form = replace(
+            made.get(request.rendition_key, self.original),
+            outcome=self.outcome,
+            original=None,
+            beside=(),
+            fill=self.fill,
+            is_shared=self.is_shared,
+        )
+        self.forms[request.rendition_key] = form
+        return form

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Final
 from copperplate.feed import Tier
 from copperplate.generation.lookup import LookupResult
 from copperplate.http import headers
+from copperplate.http.answers import Answer
 from copperplate.http.picture_answers import freshness_of
-from copperplate.http.raw_headers import checked_lines_of
 from copperplate.http.request_log import log_request, requests_log
 from copperplate.http.vercel import MAX_RESPONSE_BYTES
 from copperplate.model import Outcome
@@ -22,7 +22,6 @@ from copperplate.model import Outcome
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send
 
-    from copperplate.http.raw_headers import RawHeaders
     from copperplate.http.wiring import Wiring
     from copperplate.model import PictureFormat, PictureRequest
     from copperplate.services import Services
@@ -32,26 +31,6 @@ _HOST: Final = b"host"
 _HELD: Final = b"if-none-match"
 # Headers that decide what is answered, or whether anything is: all but the first two are for `pictures`.
 _DECIDING: Final = frozenset({_HOST, _HELD, b"authorization", b"x-api-key", b"prefer", b"range"})
-
-
-class Prepared:
-    """An answer, and the outcome it is logged with, that is sent to one caller after the other."""
-
-    __slots__ = ("_head", "body", "headers", "outcome", "status")
-
-    def __init__(self, status: int, headers: RawHeaders, body: bytes, outcome: Outcome | None) -> None:
-        self.status = status
-        self.headers = headers
-        self.body = body
-        self.outcome = outcome
-        self._head = b""
-
-    @property
-    def head(self) -> bytes:
-        """Its headers, for a server that sends them as they are; raises `ValueError` where that must not be."""
-        if not self._head:
-            self._head = checked_lines_of(self.headers)
-        return self._head
 
 
 class Answers:
@@ -64,9 +43,9 @@ class Answers:
         self.outcome = outcome
         self.until = until
         self.etag = headers.etag_of(found.entry)
-        self.whole = Prepared(200, raw, found.body or b"", outcome)
-        self.bare = Prepared(200, raw, b"", None)
-        self.unchanged = Prepared(304, headers.validators(found, freshness), b"", outcome)
+        self.whole = Answer(200, raw, found.body or b"", outcome, Tier.MEMORY)
+        self.bare = Answer(200, raw, b"", None, Tier.MEMORY)
+        self.unchanged = Answer(304, headers.validators(found, freshness), b"", outcome, Tier.MEMORY)
 
 
 class HotPictures:
@@ -99,7 +78,7 @@ class HotPictures:
             app = self._invocation if services.settings.on_vercel else app
         await app(scope, receive, send)
 
-    def find_answer(self, scope: Scope) -> Prepared | None:
+    def find_answer(self, scope: Scope) -> Answer | None:
         """What a request for a picture in memory is answered with, counted and logged; None where all else is asked.
 
         A server that calls this itself needs no task for such a request, and may send `head` and `body` as they are;
@@ -131,7 +110,7 @@ class HotPictures:
         if requests_log.isEnabledFor(logging.INFO):
             _log(services, request, answer, method, seconds)
         if requested.ignored:
-            return Prepared(answer.status, [*answer.headers, *requested.ignored], answer.body, answer.outcome)
+            return answer.with_headers(requested.ignored)
         return answer
 
 
@@ -173,7 +152,7 @@ def _find_answers(services: Services, request: PictureRequest, now: float) -> An
     return answers
 
 
-def _log(services: Services, request: PictureRequest, answer: Prepared, method: str, seconds: float) -> None:
+def _log(services: Services, request: PictureRequest, answer: Answer, method: str, seconds: float) -> None:
     log_request(
         method,
         answer.status,

@@ -23,6 +23,7 @@ from copperplate.errors import (
 )
 from copperplate.generation.lookup import LOOK_ONLY, LookupOptions, LookupResult
 from copperplate.http import cache_status, headers, ranges
+from copperplate.http.answers import SEND_WHOLE, Answer
 from copperplate.http.callers import caller_of
 from copperplate.http.origin import base_url_of
 from copperplate.http.preferences import read_preferences
@@ -43,23 +44,12 @@ if TYPE_CHECKING:
     from copperplate.feed import Tier
     from copperplate.http.picture_urls import RequestedPicture
     from copperplate.http.preferences import Preferences
-    from copperplate.http.raw_headers import RawHeaders
     from copperplate.model import Entry, PictureRequest
     from copperplate.services import Services
 
 _NO_PICTURE: Final = "A placeholder is there once its picture is. Ask for the same address without placeholder."
 _NOT_CACHED: Final = "This request wants what is stored and nothing else, and this picture is not. Nothing was made."
 logger = logging.getLogger(__name__)
-
-
-class Answer(NamedTuple):
-    """One response, and the outcome it is counted as (None: not counted). `tier` had the picture (None: the ledger)."""
-
-    status: int
-    headers: RawHeaders
-    body: bytes
-    outcome: Outcome | None
-    tier: Tier | None = None
 
 
 class Money(NamedTuple):
@@ -89,7 +79,7 @@ async def serve(services: Services, requested: RequestedPicture, scope: Scope, s
             picture_request, answer.outcome, size_bytes=len(answer.body), seconds=seconds, tier=answer.tier
         )
     if ignored:
-        answer = answer._replace(headers=[*answer.headers, *ignored])
+        answer = answer.with_headers(ignored)
     money = _money_of(services, requested, answer.outcome) if is_logged() else Money()
     await send_answer(send, scope, answer, picture_request, seconds, money)
 
@@ -185,13 +175,25 @@ async def _find_answer(
     # Vercel rejects larger responses.
     at_most_bytes = MAX_RESPONSE_BYTES if services.settings.on_vercel else None
     found = await services.renditions.read(picture_request, options, at_most_bytes=at_most_bytes, found=looked_up)
-    freshness = freshness_of(services, found)
     if found.body is None:
         url = services.kinds[picture_request.kind].store.public_url(found.entry.path)
         assert url is not None  # noqa: S101 - else the bytes were read
-        return Answer(302, headers.elsewhere(found, freshness, url), b"", found.outcome, found.tier)
-    sent = headers.of_picture(found, freshness, picture_format)
-    return _whole_or_part(Answer(200, sent, found.body, found.outcome, found.tier), found.entry, scope)
+        sent = headers.elsewhere(found, freshness_of(services, found), url)
+        return Answer(302, sent, b"", found.outcome, found.tier)
+    return _whole_or_part(_whole_answer(services, found, found.body, picture_request), found.entry, scope)
+
+
+def _whole_answer(services: Services, found: LookupResult, body: bytes, request: PictureRequest) -> Answer:
+    """The answer with the whole picture: one for all who share what was found, unless its `ttl` runs down."""
+    runs_down = services.tiers.seconds_left(found) is not None
+    if found.answers and not runs_down:
+        shared: Answer = found.answers[0]
+        return shared
+    sent = headers.of_picture(found, freshness_of(services, found), request.rendition.format)
+    answer = Answer(200, sent, body, found.outcome, found.tier)
+    if not runs_down:
+        found.answers.append(answer)
+    return answer
 
 
 def _whole_or_part(answer: Answer, entry: Entry, scope: Scope) -> Answer:
@@ -201,11 +203,11 @@ def _whole_or_part(answer: Answer, entry: Entry, scope: Scope) -> Answer:
         part = ranges.part_of(scope["headers"], size_bytes, headers.etag_of(entry))
     except UnsatisfiableRange as error:
         is_made = answer.outcome is Outcome.GENERATED
-        return error_answer(error, answer.outcome if is_made else None)._replace(tier=answer.tier)
+        return error_answer(error, answer.outcome if is_made else None, answer.tier)
     if part is None or scope["method"] == "HEAD":
         return answer
     sent = headers.of_part(answer.headers, part, size_bytes)
-    return answer._replace(status=206, headers=sent, body=answer.body[part.start : part.stop])
+    return Answer(206, sent, answer.body[part.start : part.stop], answer.outcome, answer.tier)
 
 
 def freshness_of(services: Services, found: LookupResult) -> headers.Freshness:
@@ -238,14 +240,15 @@ async def _placeholder_answer(services: Services, picture_request: PictureReques
     return _whole_or_part(Answer(200, sent, body, None), drawn, scope)
 
 
-def error_answer(error: Exception, outcome: Outcome | None) -> Answer:
+def error_answer(error: Exception, outcome: Outcome | None, tier: Tier | None = None) -> Answer:
     """The problem that an error is, logged where it is unexpected."""
     if not is_expected(error):
         log_unexpected(error, "a picture request")
     elif isinstance(error, Unavailable):
         logger.warning("%s: %s", error.code, error)
     problem = Problem.of(error)
-    return Answer(problem.status, [*problem.raw_headers(), *cache_status.of_error(error)], problem.body, outcome)
+    raw = [*problem.raw_headers(), *cache_status.of_error(error)]
+    return Answer(problem.status, raw, problem.body, outcome, tier)
 
 
 async def send_answer(
@@ -270,6 +273,9 @@ async def send_answer(
             saved_micro_usd=money.saved,
         )
     body = b"" if scope["method"] == "HEAD" else answer.body
+    send_whole = getattr(send, SEND_WHOLE, None)
+    if send_whole is not None and send_whole(answer, body):
+        return
     # Middleware around the application may write to the list that it is sent, and some answers share one.
     sent = [*answer.headers]
     # Some servers raise this when the caller has disconnected; the picture is stored all the same.

@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING
 
 from copperplate.errors import InvalidHost, InvalidRequest, MethodNotAllowed
 from copperplate.http import headers, negotiation
+from copperplate.http.answers import Answer
 from copperplate.http.kept_pictures import name_in, serve_kept
 from copperplate.http.origin import has_one_host
-from copperplate.http.picture_answers import Answer, error_answer, send_answer, serve
+from copperplate.http.picture_answers import error_answer, send_answer, serve
 from copperplate.http.picture_urls import is_picture_path
 from copperplate.recipes.url import AUTO
 

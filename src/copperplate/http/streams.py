@@ -19,13 +19,14 @@ from copperplate.access.visibility import may_see
 from copperplate.denials import InvalidEventToken
 from copperplate.errors import InvalidHost, LedgerUnavailable, MethodNotAllowed, NotFound
 from copperplate.http import event_addresses, headers
+from copperplate.http.answers import Answer
 from copperplate.http.api import BATCH_ID
 from copperplate.http.callers import caller_address, caller_of
 from copperplate.http.event_sources import RETRY_MS, BatchSource, GenerationSource
 from copperplate.http.followers import ABORT, Follower, Followers
 from copperplate.http.generation_states import told_with_address
 from copperplate.http.origin import base_url_of, has_one_host
-from copperplate.http.picture_answers import Answer, error_answer, send_answer
+from copperplate.http.picture_answers import error_answer, send_answer
 from copperplate.http.vercel import MIN_WORK_SECONDS, work_seconds_left
 from copperplate.recipes.objects import KEY
 

@@ -25,11 +25,12 @@ from copperplate.http.server.open_files import DOCS
 
 if TYPE_CHECKING:
     import asyncio
+    from collections.abc import Awaitable
 
-    from starlette.types import Receive, Scope, Send
+    from starlette.types import ASGIApp, Message, Receive, Scope, Send
     from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
-    from copperplate.http.hot_pictures import Prepared
+    from copperplate.http.answers import Answer
 
 logger = logging.getLogger(__name__)
 
@@ -295,7 +296,7 @@ class Connection(HttpToolsProtocol):
             with contextlib.suppress(Exception):
                 found = find_answer(cycle.scope)
                 if found is None:
-                    app = app.pass_on
+                    app = partial(_pass_on, app.pass_on, Reply(self, cycle))
                 elif found.head:
                     answer = found
         if answer is None:
@@ -303,13 +304,13 @@ class Connection(HttpToolsProtocol):
             self._unset_keepalive_if_required()
             super()._start_asgi_task(cycle, app)
         else:
-            self._send(cycle, answer)
+            self.send_whole(cycle, answer, answer.body)
 
-    def _send(self, cycle: RequestResponseCycle, answer: Prepared) -> None:
+    def send_whole(self, cycle: RequestResponseCycle, answer: Answer, body: bytes) -> None:
         """Send a whole answer, and take the request for answered, as the cycle would."""
         ending = b"\r\n" if cycle.keep_alive else b"connection: close\r\n\r\n"
         self.transport.writelines(
-            (STATUS_LINE[answer.status], lines_of(cycle.default_headers), answer.head, ending, answer.body)
+            (STATUS_LINE[answer.status], lines_of(cycle.default_headers), answer.head, ending, body)
         )
         cycle.response_started = cycle.response_complete = True
         cycle.message_event.set()
@@ -362,6 +363,31 @@ class Connection(HttpToolsProtocol):
         lines = [b"HTTP/1.1 %d " % problem.status, *(b"%s: %s" % header for header in problem.raw_headers())]
         self.transport.write(b"\r\n".join((*lines, b"", problem.body)))
         self.transport.close()
+
+
+class Reply:
+    """`send` of ASGI for one request. Messages are for the cycle; a whole answer goes to the connection."""
+
+    __slots__ = ("_connection", "_cycle")
+
+    def __init__(self, connection: Connection, cycle: RequestResponseCycle) -> None:
+        self._connection = connection
+        self._cycle = cycle
+
+    def __call__(self, message: Message) -> Awaitable[None]:
+        """Send one message."""
+        return self._cycle.send(cast("Any", message))
+
+    def send_whole(self, answer: Answer, body: bytes) -> bool:
+        """Send all of it at once, if it may be sent so. Its caller had taken all that was sent before it asked."""
+        if self._cycle.disconnected or not answer.head:
+            return False
+        self._connection.send_whole(self._cycle, answer, body)
+        return True
+
+
+def _pass_on(pass_on: ASGIApp, reply: Reply, scope: Scope, receive: Receive, _send: Send) -> Awaitable[None]:
+    return pass_on(scope, receive, reply)
 
 
 async def answer_too_large(_scope: Scope, _receive: Receive, send: Send) -> None:
