@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from copperplate.model import PictureRequest
-    from copperplate.ports.tiers import Copy, TierFigures
+    from copperplate.ports.tiers import Copy, HotCopy, TierFigures
     from tests.simulation.world import Process, World
 
 # What was declared wrong is nowhere a hit for longer.
@@ -254,6 +254,10 @@ class ProcessTier:
     async def find(self, key: str, database: str) -> Copy | None:
         """Whatever is there, of whatever database: what is right is the caller's to judge."""
         return await self._call("find on" if self.tier is Tier.DISK else "find in", lambda: self._shelf.copies.get(key))
+
+    def find_quickly(self, key: str, database: str) -> tuple[HotCopy, bytes] | None:
+        """Nothing: whatever is there is waited for."""
+        return None
 
     async def keep(self, copy: Copy, request: PictureRequest) -> None:
         """See `CopyTier.keep`."""

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from copperplate.model import PictureRequest
-    from copperplate.ports.tiers import Copy
+    from copperplate.ports.tiers import Copy, HotCopy
 
 
 class ShelfTier:
@@ -36,6 +36,9 @@ class ShelfTier:
         if self.gate is not None:
             await self.gate.wait()
         return found if found is not None and found.database == database else None
+
+    def find_quickly(self, key: str, database: str) -> tuple[HotCopy, bytes] | None:
+        return None
 
     async def keep(self, copy: Copy, request: PictureRequest) -> None:
         self.asked["keep"] += 1

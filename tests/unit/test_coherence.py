@@ -198,7 +198,7 @@ async def test_silent_ledger_is_waited_for_once_then_copies_are_stale(process: P
     for _ in range(3):
         assert await process.trusts() is Trust.STALE
         assert not await process.is_waited_for()
-    assert process.coherence.is_stale
+    assert process.coherence.is_stale_at(process.clock.monotonic())
 
 
 async def test_silence_amid_traffic_is_found_out_by_the_rhythm_and_no_request_waits(
@@ -227,7 +227,7 @@ async def test_ledger_that_is_away_is_asked_beside_traffic_and_soon_found_again(
     assert 18 <= process.feed.reads - reads <= 22
     process.feed.error = None
     assert (await process.serve(2))[-1] is Trust.FRESH
-    assert not process.coherence.is_stale
+    assert not process.coherence.is_stale_at(process.clock.monotonic())
 
 
 async def test_ledger_that_is_away_is_asked_no_more_once_nobody_asks(process: Process) -> None:
@@ -270,7 +270,7 @@ async def test_stale_copies_end_an_hour_after_the_last_read() -> None:
     process.feed.error = LedgerUnavailable("down")
     seen = await process.serve(40)
     assert (seen[50], seen[70]) == (Trust.STALE, Trust.NONE)
-    assert not process.coherence.is_stale
+    assert not process.coherence.is_stale_at(process.clock.monotonic())
     await process.coherence.close()
 
 
@@ -359,10 +359,10 @@ async def test_process_that_stood_still_in_an_outage_waits_again(process: Proces
     process.feed.error = LedgerUnavailable("down")
     await process.clock.advance(60)
     await process.serve(5)
-    assert process.coherence.is_stale
+    assert process.coherence.is_stale_at(process.clock.monotonic())
     getattr(process.clock, way)(600)
     process.feed.error = None
-    assert not process.coherence.is_stale
+    assert not process.coherence.is_stale_at(process.clock.monotonic())
     assert await process.trusts() is Trust.FRESH
 
 

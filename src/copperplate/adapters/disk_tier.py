@@ -9,14 +9,14 @@ import logging
 import os
 from collections import OrderedDict
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from copperplate.adapters.copy_files import PREFIX_BYTES, head_of, read_copy, read_head
 from copperplate.adapters.copy_folder import CopyFolder, FileState, note_use
 from copperplate.adapters.daemon_threads import DaemonThreads, TooManyWaiting
 from copperplate.feed import Tier
-from copperplate.ports.tiers import Copy, TierFigures
+from copperplate.ports.tiers import Copy, HotCopy, TierFigures
 from copperplate.recipes.objects import KEY
 
 if TYPE_CHECKING:
@@ -60,13 +60,23 @@ class _Verified:
     state: FileState
     prefix: bytes
     head_bytes: int
-    copy: Copy  # without bytes
+    shown: HotCopy
     read_at: float  # by a thread, by the monotonic clock
 
 
 def name_of(key: str, database: str) -> str:
     """The file's name. Servers of several databases may share a folder, and do not meet."""
-    return f"{key}-{hashlib.sha256(database.encode()).hexdigest()[:16]}"
+    return f"{key}-{_digest_of(database)}"
+
+
+@lru_cache(8)
+def _digest_of(database: str) -> str:
+    return hashlib.sha256(database.encode()).hexdigest()[:16]
+
+
+def _whole(shown: HotCopy, body: bytes) -> Copy:
+    copy = shown.copy
+    return Copy(entry=copy.entry, cursor=copy.cursor, database=copy.database, body=body)
 
 
 class DiskTier:
@@ -98,19 +108,28 @@ class DiskTier:
         """See `CopyTier.find`. Nothing is found before the database is known."""
         if KEY.fullmatch(key) is None or not database or self._is_paused:
             return None
+        if (found := self.find_quickly(key, database)) is not None:
+            return _whole(*found)
         self._database = database
-        name = name_of(key, database)
-        known, now = self._verified.get(name), self._clock.monotonic()
-        if known is None or not self._is_read_inline(known, now):
-            return await self._in_thread(lambda: self._find(key, database, known))
+        known = self._verified.get(name_of(key, database))
+        return await self._in_thread(lambda: self._find(key, database, known))
+
+    def find_quickly(self, key: str, database: str) -> tuple[HotCopy, bytes] | None:
+        """See `CopyTier.find_quickly`: a small file that was verified, and that a thread has read lately."""
+        name, now = name_of(key, database), self._clock.monotonic()
+        if (known := self._verified.get(name)) is None or now < self._paused_until:
+            return None
+        if not self._is_read_inline(known, now):
+            return None
+        self._database = database
         try:
-            copy = self._read_verified(name, known)
+            body = self._read_verified(name, known)
         except OSError as error:
             self._complain(error)
             return None
         if (ended_at := self._clock.monotonic()) - now > SLOW_SECONDS:
             self._threaded_until = ended_at + PAUSE_SECONDS
-        return copy or await self._in_thread(lambda: self._find(key, database, None))
+        return None if body is None else (known.shown, body)
 
     async def keep(self, copy: Copy, request: PictureRequest) -> None:
         """See `CopyTier.keep`. One that is too large to share the folder with others is not kept."""
@@ -173,31 +192,29 @@ class DiskTier:
     def _find(self, key: str, database: str, known: _Verified | None) -> Copy | None:
         """In a thread, and with a note of its use."""
         name, read_at = name_of(key, database), self._clock.monotonic()
-        if known is not None and (copy := self._read_verified(name, known, is_noted=True)) is not None:
+        if known is not None and (body := self._read_verified(name, known, is_noted=True)) is not None:
             self._remember(name, replace(known, read_at=read_at))
-            return copy
+            return _whole(known.shown, body)
         return self._verify(key, database, name, read_at)
 
-    def _read_verified(self, name: str, known: _Verified, *, is_noted: bool = False) -> Copy | None:
-        """The copy, where the file is still the one that was verified."""
+    def _read_verified(self, name: str, known: _Verified, *, is_noted: bool = False) -> bytes | None:
+        """The bytes, where the file is still the one that was verified."""
         if (opened := self._folder.open(name)) is None:
             return None
         file, found = opened
         try:
             if FileState.of(found) != known.state or os.read(file, PREFIX_BYTES) != known.prefix:
                 return None
-            os.lseek(file, known.head_bytes, os.SEEK_SET)
-            body = os.read(file, found.st_size - known.head_bytes)
+            body = os.pread(file, found.st_size - known.head_bytes, known.head_bytes)
             if is_noted:
                 note_use(file, found, self._now_ns)
         finally:
             os.close(file)
-        copy = known.copy
-        if len(body) != copy.entry.size_bytes:
+        if len(body) != known.shown.copy.entry.size_bytes:
             return None
         with contextlib.suppress(KeyError):  # another thread forgot it meanwhile
             self._verified.move_to_end(name)
-        return Copy(entry=copy.entry, cursor=copy.cursor, database=copy.database, body=body)
+        return body
 
     def _verify(self, key: str, database: str, name: str, read_at: float) -> Copy | None:
         """The copy in a file that this process did not verify yet. A wrong one is removed."""
@@ -214,8 +231,8 @@ class DiskTier:
             logger.warning("a copy on disk is dropped: %s", error)
             self._folder.remove([name])
             return None
-        without = Copy(entry=copy.entry, cursor=copy.cursor, database=copy.database)
-        self._remember(name, _Verified(FileState.of(found), head[:PREFIX_BYTES], len(head), without, read_at))
+        shown = HotCopy(replace(copy, body=None))
+        self._remember(name, _Verified(FileState.of(found), head[:PREFIX_BYTES], len(head), shown, read_at))
         return copy
 
     def _keep(self, copy: Copy, body: bytes, *, is_due: bool) -> None:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from copperplate.adapters.redis.server import Server
     from copperplate.model import PictureRequest
-    from copperplate.ports.tiers import Copy
+    from copperplate.ports.tiers import Copy, HotCopy
 
 # Figures are given of at most so many keys of the whole server; where it holds more, none are.
 PAGE_KEYS: Final = 1_000
@@ -45,6 +45,10 @@ class RedisTier:
         if copy is None:
             await self._server.ask("UNLINK", name)
         return copy
+
+    def find_quickly(self, key: str, database: str) -> tuple[HotCopy, bytes] | None:
+        """See `CopyTier.find_quickly`. A server has to be waited for."""
+        return None
 
     async def keep(self, copy: Copy, request: PictureRequest) -> None:
         """See `CopyTier.keep`."""

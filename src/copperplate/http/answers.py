@@ -46,3 +46,9 @@ class Answer:
     def with_headers(self, headers: RawHeaders) -> Answer:
         """The same with these after its own."""
         return Answer(self.status, [*self.headers, *headers], self.body, self.outcome, self.tier)
+
+    def with_body(self, body: bytes) -> Answer:
+        """The same with other bytes, as many as its headers say."""
+        answer = Answer(self.status, self.headers, body, self.outcome, self.tier)
+        answer._head = self.head
+        return answer

@@ -1,4 +1,6 @@
-"""Pictures in memory at addresses that were read before: nothing is parsed, awaited or looked up elsewhere (ADR 0072).
+"""Pictures at hand, at addresses that were read before: nothing is parsed, awaited or looked up elsewhere (ADR 0072).
+
+At hand is what is in memory, and small files on disk that were read a moment ago.
 
 Every answer from here is the one that `pictures` would give. A request that is judged by more than its address and the
 entity tags its caller holds is left to it.
@@ -34,7 +36,7 @@ _DECIDING: Final = frozenset({_HOST, _HELD, b"authorization", b"x-api-key", b"pr
 
 
 class Answers:
-    """What one copy in memory is answered with, `until` a time by the monotonic clock, when its `ttl` is another."""
+    """What one copy is answered with, `until` a time by the monotonic clock, when its `ttl` is another."""
 
     __slots__ = ("bare", "etag", "outcome", "unchanged", "until", "whole")
 
@@ -43,13 +45,13 @@ class Answers:
         self.outcome = outcome
         self.until = until
         self.etag = headers.etag_of(found.entry)
-        self.whole = Answer(200, raw, found.body or b"", outcome, Tier.MEMORY)
-        self.bare = Answer(200, raw, b"", None, Tier.MEMORY)
-        self.unchanged = Answer(304, headers.validators(found, freshness), b"", outcome, Tier.MEMORY)
+        self.whole = Answer(200, raw, found.body or b"", outcome, found.tier)
+        self.bare = Answer(200, raw, b"", None, found.tier)
+        self.unchanged = Answer(304, headers.validators(found, freshness), b"", outcome, found.tier)
 
 
 class HotPictures:
-    """ASGI: answers hits in memory, fresh or stale, and hands everything else to `app`.
+    """ASGI: answers hits in memory, fresh or stale, and quick ones on disk, and hands everything else to `app`.
 
     On Vercel all goes to `invocation`, if there is one, which keeps the call open until its usage is written.
     """
@@ -60,7 +62,7 @@ class HotPictures:
         self._invocation = invocation
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer a picture in memory, counted and logged as any other; else pass the request on."""
+        """Answer a picture that is at hand, counted and logged as any other; else pass the request on."""
         if (answer := self.find_answer(scope)) is None:
             await self.pass_on(scope, receive, send)
             return
@@ -79,7 +81,7 @@ class HotPictures:
         await app(scope, receive, send)
 
     def find_answer(self, scope: Scope) -> Answer | None:
-        """What a request for a picture in memory is answered with, counted and logged; None where all else is asked.
+        """What a request for a picture at hand is answered with, counted and logged; None where all else is asked.
 
         A server that calls this itself needs no task for such a request, and may send `head` and `body` as they are;
         where nothing is found, it goes on with `pass_on`.
@@ -93,19 +95,22 @@ class HotPictures:
         requested = urls.plain.get((scope["path"], scope["query_string"]))
         if requested is None or (held := _held(scope)) is None:
             return None
-        monotonic, request = services.clock.monotonic, requested.picture_request
+        monotonic, request, method = services.clock.monotonic, requested.picture_request, scope["method"]
         started = monotonic()
-        if (answers := _find_answers(services, request, started)) is None:
-            return None
-        method = scope["method"]
-        if held and headers.is_held(held, answers.etag, answers.outcome):
-            answer = answers.unchanged
+        if (answers := _find_answers(services, request, started)) is not None:
+            if held and headers.is_held(held, answers.etag, answers.outcome):
+                answer = answers.unchanged
+            else:
+                answer = answers.whole if method == "GET" else answers.bare
+        elif method == "GET" and not held and (found := _find_on_disk(services, request, started)) is not None:
+            answers, body = found
+            answer = answers.whole.with_body(body)
         else:
-            answer = answers.whole if method == "GET" else answers.bare
+            return None
         seconds = monotonic() - started
         if method == "GET":
             services.request_meter.count(
-                request, answers.outcome, size_bytes=len(answer.body), seconds=seconds, tier=Tier.MEMORY
+                request, answers.outcome, size_bytes=len(answer.body), seconds=seconds, tier=answer.tier
             )
         if requests_log.isEnabledFor(logging.INFO):
             _log(services, request, answer, method, seconds)
@@ -137,7 +142,7 @@ def _find_answers(services: Services, request: PictureRequest, now: float) -> An
     tiers, key, outcome = services.tiers, request.rendition_key, Outcome.HIT
     if (item := tiers.find_hot(key, now)) is None:
         outcome = Outcome.STALE
-        if (item := tiers.find_hot_stale(key)) is None:
+        if (item := tiers.find_hot_stale(key, now)) is None:
             return None
     answers: Answers | None = item.answers
     if answers is not None and now < answers.until and answers.outcome is outcome:
@@ -152,12 +157,32 @@ def _find_answers(services: Services, request: PictureRequest, now: float) -> An
     return answers
 
 
+def _find_on_disk(services: Services, request: PictureRequest, now: float) -> tuple[Answers, bytes] | None:
+    """The answers with the copy on disk and its bytes; None where there is none that may be sent as it is, and at once.
+
+    A HEAD, and a caller who holds a picture, need no bytes: they are for `pictures`.
+    """
+    if services.settings.on_vercel:
+        return None
+    found = services.tiers.find_hot_on_disk(request, now, services.renditions.is_current)
+    if found is None:
+        return None
+    shown, body = found
+    answers: Answers | None = shown.answers
+    if answers is None:
+        # Its `ttl` is always the same.
+        hit = LookupResult(entry=shown.copy.entry, outcome=Outcome.HIT, tier=Tier.DISK)
+        answers = Answers(hit, freshness_of(services, hit), request.rendition.format, math.inf)
+        shown.answers = answers
+    return answers, body
+
+
 def _log(services: Services, request: PictureRequest, answer: Answer, method: str, seconds: float) -> None:
     log_request(
         method,
         answer.status,
         outcome=answer.outcome,
-        tier=Tier.MEMORY,
+        tier=answer.tier,
         key=request.rendition_key,
         seconds=seconds,
         size_bytes=len(answer.body),

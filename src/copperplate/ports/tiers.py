@@ -28,6 +28,19 @@ class Copy:
     body: bytes | None = field(default=None, repr=False)
 
 
+class HotCopy:
+    """A copy without its bytes that a tier shows again and again, as long as it has it.
+
+    `answers` is for whoever sends it, who alone reads and writes it.
+    """
+
+    __slots__ = ("answers", "copy")
+
+    def __init__(self, copy: Copy) -> None:
+        self.copy = copy
+        self.answers: Any = None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TierFigures:
     """What one process knows of a tier: entries, their bytes, and the age of the oldest in seconds (None: unknown).
@@ -89,6 +102,9 @@ class CopyTier(Protocol):
 
     async def find(self, key: str, database: str) -> Copy | None:
         """The copy of the rendition with that key, kept for this database."""
+
+    def find_quickly(self, key: str, database: str) -> tuple[HotCopy, bytes] | None:
+        """The same with its bytes, where nothing has to be waited for; None where `find` may know more."""
 
     async def keep(self, copy: Copy, request: PictureRequest) -> None:
         """Keep a copy of what `request` asked for, in place of an older one."""

@@ -103,6 +103,10 @@ class Renditions:
                     return right
         return await self._until_right(lambda: self._find_and_read(request, options, at_most_bytes))
 
+    def is_current(self, entry: Entry) -> bool:
+        """Whether the encoders of today would make the same bytes; an original is not encoded."""
+        return self._maker.is_current(entry)
+
     async def finish(self, call: Call, *, within_seconds: float) -> None:
         """Let the renditions that `call` left behind be made and kept; a late one is made anew by whoever asks."""
         stop_at = self._clock.monotonic() + within_seconds

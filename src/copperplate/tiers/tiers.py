@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from copperplate.model import Entry, PictureRequest
     from copperplate.ports import Clock, Feed
     from copperplate.ports.kept_pictures import KeptPicture
-    from copperplate.ports.tiers import CopyTier, TierFigures
+    from copperplate.ports.tiers import CopyTier, HotCopy, TierFigures
     from copperplate.single_flight import Call
     from copperplate.tiers.memory import MemoryItem, MemoryTier
 
@@ -78,12 +78,37 @@ class Tiers:
         self.coherence.note_traffic()
         return item
 
-    def find_hot_stale(self, key: str) -> MemoryItem | None:
+    def find_hot_stale(self, key: str, now: float | None = None) -> MemoryItem | None:
         """The copy in memory, to be answered as stale: only while it is known that the ledger does not answer."""
-        if self._memory is None or not self.coherence.is_stale:
+        now = self._clock.monotonic() if now is None else now
+        if self._memory is None or self.coherence.is_fresh_at(now) or not self.coherence.is_stale_at(now):
             return None
         self.coherence.note_traffic()
-        return None if self.coherence.is_fresh else self._memory.find(key)
+        return self._memory.find(key)
+
+    def find_hot_on_disk(
+        self, request: PictureRequest, now: float, is_usable: Callable[[Entry], bool]
+    ) -> tuple[HotCopy, bytes] | None:
+        """The copy on disk and its bytes, where it may be answered as it is, fresh and without waiting for anything.
+
+        As with any other use of it, it enters memory if that lets it.
+        """
+        coherence = self.coherence
+        if not self._on_disk or not coherence.is_fresh_at(now):
+            return None
+        for tier in self._on_disk:
+            if (found := tier.find_quickly(request.rendition_key, coherence.database)) is None:
+                continue
+            copy, body = found[0].copy, found[1]
+            is_asked_for = copy.entry.generation_key == request.generation_key and is_usable(copy.entry)
+            # Judged now: the process may have stood still while it looked.
+            if not is_asked_for or not coherence.is_fresh or not coherence.is_right(copy, tier.tier):
+                return None
+            coherence.note_traffic()
+            if self._memory is not None and (fill := coherence.begin_fill()) is not None:
+                self._memory.keep(Copy(entry=copy.entry, cursor=fill.cursor, database=fill.database, body=body))
+            return found
+        return None
 
     def seconds_left(self, found: LookupResult) -> float | None:
         """How long the tier that had this may answer with it; of what is stale, below 0: since when it may be wrong.
