@@ -54,6 +54,11 @@ class _Moment(NamedTuple):
     wall: datetime
 
 
+def _seconds_between(then: _Moment, now: _Moment) -> float:
+    """By the clock that says more. Where the wall clock was set back, nobody knows: as long as that."""
+    return max(now.monotonic - then.monotonic, abs((now.wall - then.wall).total_seconds()))
+
+
 _NEVER: Final = _Moment(-math.inf, datetime.min.replace(tzinfo=UTC))
 
 
@@ -109,10 +114,15 @@ class Coherence:
         """The same, for who has asked the monotonic clock."""
         return monotonic <= self._fresh_until and self._read_at.wall <= self._clock.now() <= self._fresh_until_wall
 
-    @property
-    def is_stale(self) -> bool:
+    def is_stale_at(self, monotonic: float) -> bool:
         """Whether it is known that the ledger does not answer, and copies may be served all the same."""
-        return self._is_away and self._may_be_stale
+        if not self._has_failed or self._is_broken:
+            return False
+        now = _Moment(monotonic, self._clock.now())
+        return (
+            _seconds_between(self._beat, now) <= STANDSTILL_SECONDS
+            and _seconds_between(self._read_at, now) <= self._stale_seconds
+        )
 
     def begin_fill(self) -> Fill | None:
         """How far was read by now; None before the first read."""
@@ -186,9 +196,7 @@ class Coherence:
         return _Moment(self._clock.monotonic(), self._clock.now())
 
     def _seconds_since(self, moment: _Moment) -> float:
-        """By the clock that says more. Where the wall clock was set back, nobody knows: as long as that."""
-        wall_seconds = abs((self._clock.now() - moment.wall).total_seconds())
-        return max(self._clock.monotonic() - moment.monotonic, wall_seconds)
+        return _seconds_between(moment, self._now())
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         # In no request's context: no call waits for it, and none is logged with it.
