@@ -156,10 +156,11 @@ class DiskTier:
         A file whose head is not whole goes as well. One that another process replaces in that moment may go with it,
         and is read from the store again.
         """
+        # What was given up and is still under way may write one yet, also while the names are read.
+        is_complete = not self._late
         names = await self._in_thread(self._folder.names)
         ours = [name for name in names or [] if name.endswith(name_of("", database))]
-        # What was given up and is still under way may write one yet.
-        has_seen_all = names is not None and not self._late
+        has_seen_all = is_complete and names is not None
         for first in range(0, len(ours), HEADS):
             some = ours[first : first + HEADS]
             heads = await self._in_thread(partial(self._read_heads, some)) or {}
