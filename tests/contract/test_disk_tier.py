@@ -93,13 +93,24 @@ async def test_a_disk_that_refuses_is_not_seen_through(tmp_path: Path) -> None:
     assert not await process(tmp_path).remove_wrong(DATABASE, lambda _: True)
 
 
-async def test_a_file_that_cannot_be_removed_keeps_no_other_one(tmp_path: Path) -> None:
+async def test_a_right_copy_with_a_long_head_stays(tmp_path: Path) -> None:
+    running = range(10**9, 10**9 + 1_000)
+    tier, long = process(tmp_path), copy_of("long", cursor=Cursor(running.start, running.stop, frozenset(running)))
+    await keep(tier, long)
+    assert await tier.remove_wrong(DATABASE, lambda copy: copy.entry == long.entry)
+    assert await find(tier, "long") == long
+
+
+async def test_a_file_that_cannot_be_removed_keeps_no_other_one(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     for number in range(4):
         await keep(process(tmp_path), copy_of(str(number)))
     stuck = tmp_path / FOLDER / file_of("stuck")
     stuck.mkdir()
     assert not await process(tmp_path).remove_wrong(DATABASE, lambda _: False)
     assert copies(tmp_path) == [stuck]
+    assert "cannot be removed" in caplog.text
     stuck.rmdir()
     assert await process(tmp_path).remove_wrong(DATABASE, lambda _: False)
 

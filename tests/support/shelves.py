@@ -45,7 +45,8 @@ class ShelfTier:
         self.copies[copy.entry.key] = replace(copy, body=None) if self.tier is Tier.REDIS else copy
 
     async def drop(self, key: str) -> None:
-        self.copies.pop(key, None)
+        if not self.refuses:
+            self.copies.pop(key, None)
 
     async def remove_wrong(self, database: str, is_right: Callable[[Copy], bool]) -> bool:
         self.asked["remove_wrong"] += 1

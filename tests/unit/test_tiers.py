@@ -403,6 +403,44 @@ async def test_what_a_disk_did_not_remove_is_removed_after_the_next_page(machine
     assert JPG.rendition_key not in machine.disk.copies
 
 
+async def test_a_disk_that_goes_on_refusing_is_looked_through_less_and_less_often(
+    machine: Machine, caplog: pytest.LogCaptureFixture
+) -> None:
+    _, tiers = await machine.begin_process(machine.disk)
+    machine.disk.refuses = True
+    await machine.ledger.invalidate([Tier.DISK], [KEY])
+    for _ in range(32):
+        await machine.pass_time(PAUSE_SECONDS)
+        await read_feed(tiers.coherence)
+        await machine.clock.settle()
+    # After 5, 15, 35 and 75 seconds, and once more before 160.
+    assert machine.disk.asked["remove_wrong"] == 5
+    assert caplog.text.count("may be left there") == 1
+
+
+async def test_a_copy_that_went_wrong_while_it_was_written_and_cannot_be_dropped_is_looked_for(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    serving, tiers = await machine.begin_process(machine.disk)
+    keep = machine.disk.keep
+
+    async def keep_slowly(copy: Copy, request: PictureRequest) -> None:
+        await machine.ledger.purge(Condition(key=KEY), 100, is_dry_run=False)
+        await read_feed(tiers.coherence)
+        await machine.pass_time(PAUSE_SECONDS)  # the look comes before the copy
+        await keep(copy, request)
+        machine.disk.refuses = True
+
+    monkeypatch.setattr(machine.disk, "keep", keep_slowly)
+    await serving.read(JPG, GENERATE)
+    await tiers.shut_down(within_seconds=5)
+    assert JPG.rendition_key in machine.disk.copies
+    machine.disk.refuses = False
+    await read_feed(tiers.coherence)
+    await machine.pass_time(PAUSE_SECONDS)
+    assert JPG.rendition_key not in machine.disk.copies
+
+
 async def test_copies_that_are_too_old_to_be_judged_leave_the_disk_and_those_of_other_databases_stay(
     machine: Machine,
 ) -> None:

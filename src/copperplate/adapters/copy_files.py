@@ -31,11 +31,16 @@ def head_of(copy: Copy) -> bytes:
     return MAGIC + len(header).to_bytes(LENGTH_BYTES) + hashlib.sha256(header).digest() + header
 
 
+def head_bytes_of(raw: bytes) -> int:
+    """How long the head of a file that begins like this is, by its prefix."""
+    return PREFIX_BYTES + int.from_bytes(raw[len(MAGIC) : len(MAGIC) + LENGTH_BYTES])
+
+
 def read_copy(raw: bytes, key: str, database: str) -> tuple[bytes, Copy]:
     """Head and copy of a whole file, every byte verified by the digests. Raises `ValueError` where one is wrong."""
     if not raw.startswith(MAGIC) or len(raw) < PREFIX_BYTES:
         raise ValueError("it is not of this version")
-    end = PREFIX_BYTES + int.from_bytes(raw[len(MAGIC) : len(MAGIC) + LENGTH_BYTES])
+    end = head_bytes_of(raw)
     head, body = raw[:end], raw[end:]
     if hashlib.sha256(head[PREFIX_BYTES:]).digest() != head[PREFIX_BYTES - DIGEST_BYTES : PREFIX_BYTES]:
         raise ValueError("its header was altered")
@@ -51,7 +56,7 @@ def read_copy(raw: bytes, key: str, database: str) -> tuple[bytes, Copy]:
 
 def read_head(raw: bytes) -> Copy | None:
     """The copy whose file begins like this, without its bytes; None where that is not its whole head, verified."""
-    end = PREFIX_BYTES + int.from_bytes(raw[len(MAGIC) : len(MAGIC) + LENGTH_BYTES])
+    end = head_bytes_of(raw)
     header = raw[PREFIX_BYTES:end]
     is_whole = raw.startswith(MAGIC) and PREFIX_BYTES < end <= len(raw)
     if not is_whole or hashlib.sha256(header).digest() != raw[PREFIX_BYTES - DIGEST_BYTES : PREFIX_BYTES]:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from copperplate.adapters.copy_files import PREFIX_BYTES, head_of, read_copy, read_head
+from copperplate.adapters.copy_files import PREFIX_BYTES, head_bytes_of, head_of, read_copy, read_head
 from copperplate.adapters.copy_folder import CopyFolder, FileState, note_use
 from copperplate.adapters.daemon_threads import DaemonThreads, TooManyWaiting
 from copperplate.feed import Tier
@@ -46,9 +46,11 @@ PATIENCE_SECONDS: Final = 1.0
 PAUSE_SECONDS: Final = 10.0
 # Such a read held the event loop up: the next ones go to threads, for as long.
 SLOW_SECONDS: Final = 0.1
-# Heads that a thread reads in one go, some milliseconds, and how long one is at most: 700 bytes are usual.
+# Heads that a thread reads in one go, some milliseconds, and how much of a file at first: 700 bytes are usual, and a
+# cursor that names hundreds of running transactions takes more.
 HEADS: Final = 100
 HEAD_BYTES: Final = 4096
+MAX_HEAD_BYTES: Final = 1024 * 1024
 # Threads that a disk which hangs can take.
 THREADS: Final = 4
 
@@ -102,7 +104,7 @@ class DiskTier:
         # Of what was found or kept last. A process has one, until a restore gives it another.
         self._database = ""
         self._paused_until = self._threaded_until = float("-inf")
-        self._has_complained = False
+        self._has_complained = self._has_refused = False
 
     async def find(self, key: str, database: str) -> Copy | None:
         """See `CopyTier.find`. Nothing is found before the database is known."""
@@ -159,7 +161,8 @@ class DiskTier:
         # What was given up and is still under way may write one yet, also while the names are read.
         is_complete = not self._late
         names = await self._in_thread(self._folder.names)
-        ours = [name for name in names or [] if name.endswith(name_of("", database))]
+        ending = name_of("", database)
+        ours = [name for name in names or [] if name.endswith(ending)]
         has_seen_all = is_complete and names is not None
         for first in range(0, len(ours), HEADS):
             some = ours[first : first + HEADS]
@@ -254,11 +257,20 @@ class DiskTier:
         heads = {}
         for name in names:
             with contextlib.suppress(OSError):
-                heads[name] = read_head(self._folder.read_beginning(name, HEAD_BYTES))
+                raw = self._folder.read_beginning(name, HEAD_BYTES)
+                if len(raw) < (size_bytes := head_bytes_of(raw)) <= MAX_HEAD_BYTES:
+                    raw = self._folder.read_beginning(name, size_bytes)
+                heads[name] = read_head(raw)
         return heads
 
     def _remove(self, names: list[str]) -> bool:
-        self._folder.remove(names)
+        try:
+            self._folder.remove(names)
+        except OSError as error:
+            if not self._has_refused:
+                logger.warning("copies on disk that are not right cannot be removed: %s; remove the folder", error)
+            self._has_refused = True
+            return False
         return True
 
     def _figures(self) -> TierFigures:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from contextvars import Context
 from typing import TYPE_CHECKING, Final
 
@@ -17,8 +18,13 @@ if TYPE_CHECKING:
     from copperplate.tiers.coherence import Coherence
 
 
+logger = logging.getLogger(__name__)
+
 # A process looks through its folder this often at most. The first time so long after its start.
 PAUSE_SECONDS: Final = 5.0
+# While looks do not see all, each pause is twice the one before, up to this.
+MOST_PAUSE_SECONDS: Final = 320.0
+LEFT: Final = "copies on disk that are not right may be left there; the process looks again, less and less often"
 
 
 class Removals:
@@ -32,6 +38,7 @@ class Removals:
         self._tiers = tiers
         self._coherence = coherence
         self._clock = clock
+        self._pause_seconds = PAUSE_SECONDS
         self._next_at = clock.monotonic() + PAUSE_SECONDS
         self._is_due = self._is_closed = False
         self._removing: asyncio.Task[None] | None = None
@@ -42,6 +49,10 @@ class Removals:
         if self._is_due and self._tiers and self._removing is None and not self._is_closed:
             # In no request's context: no call waits for it.
             self._removing = asyncio.create_task(self._remove(), context=Context())
+
+    def look_again(self) -> None:
+        """After the next page, whatever that says."""
+        self._is_due = True
 
     async def close(self) -> None:
         """Remove no more."""
@@ -58,10 +69,19 @@ class Removals:
                     await self._clock.sleep(seconds)
                 self._is_due = False
                 has_seen_all = await self._look()
-                self._next_at = self._clock.monotonic() + PAUSE_SECONDS
+                self._note_look(has_seen_all=has_seen_all)
             self._is_due = self._is_due or not has_seen_all
         finally:
             self._removing = None
+
+    def _note_look(self, *, has_seen_all: bool) -> None:
+        if has_seen_all:
+            self._pause_seconds = PAUSE_SECONDS
+        else:
+            if self._pause_seconds == PAUSE_SECONDS:
+                logger.warning(LEFT)
+            self._pause_seconds = min(2 * self._pause_seconds, MOST_PAUSE_SECONDS)
+        self._next_at = self._clock.monotonic() + self._pause_seconds
 
     async def _look(self) -> bool:
         """Whether every copy was seen, and is gone where it is not right."""

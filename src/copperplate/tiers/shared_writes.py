@@ -21,10 +21,20 @@ MAX_BYTES: Final = 32_000_000
 
 
 class SharedWrites:
-    """Writes each copy once at a time. No request waits for it."""
+    """Writes each copy once at a time. No request waits for it.
 
-    def __init__(self, is_right: Callable[[Copy, Tier], bool], *, max_bytes: int = MAX_BYTES) -> None:
+    One that was declared wrong while it was written is dropped. As its tier may refuse that, `look_again` is called.
+    """
+
+    def __init__(
+        self,
+        is_right: Callable[[Copy, Tier], bool],
+        *,
+        look_again: Callable[[], None] = lambda: None,
+        max_bytes: int = MAX_BYTES,
+    ) -> None:
         self._is_right = is_right
+        self._look_again = look_again
         self._max_bytes = max_bytes
         self._flights: SingleFlight[None] = SingleFlight()
         self._bytes = 0
@@ -71,7 +81,8 @@ class SharedWrites:
         for tier in tiers:
             if self._is_right(copy, tier.tier):
                 await tier.keep(copy, request)
-                if not self._is_right(copy, tier.tier):  # declared wrong while it was written
+                if not self._is_right(copy, tier.tier):
+                    self._look_again()
                     await tier.drop(copy.entry.key)
 
 

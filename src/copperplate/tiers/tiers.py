@@ -52,8 +52,8 @@ class Tiers:
         self._names = None if self._memory is None else KnownNames()
         self._note_cdn_purges = note_cdn_purges
         self.coherence = Coherence(feed, clock, stale_for=stale_for, on_page=self._drop_wrong)
-        self._writes = SharedWrites(self.coherence.is_right)
         self._removals = Removals(self._on_disk, self.coherence, clock)
+        self._writes = SharedWrites(self.coherence.is_right, look_again=self._removals.look_again)
 
     @property
     def is_off(self) -> bool:
