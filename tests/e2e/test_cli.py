@@ -452,7 +452,7 @@ def test_reader_that_goes_away_is_no_error(command: tuple[str, ...], database: s
 def run_in_shell(redirections: str, *command: str, **variables: str) -> subprocess.CompletedProcess[str]:
     """A command of a new process, whose streams a shell closes or leads elsewhere."""
     line = ["sh", "-c", f'exec "$0" "$@" {redirections}', COPPERPLATE, *command]
-    env = environment(PYTHONUNBUFFERED="", **variables)
+    env = environment(**{"PYTHONUNBUFFERED": "", **variables})
     return subprocess.run(line, env=env, capture_output=True, text=True, timeout=wall(60), check=False)
 
 
@@ -471,12 +471,27 @@ def test_messages_do_not_go_to_the_output_where_stderr_is_closed() -> None:
     assert run_in_shell("2>&-", "explain", "no address").stdout == ""
 
 
-def test_output_that_cannot_be_written_is_an_error_without_a_traceback() -> None:
-    done = run_in_shell(">/dev/full", "prices")
+# Unbuffered it fails while the command runs, as what is more than a buffer does; `--help` ends in `SystemExit`.
+@pytest.mark.parametrize(("command", "unbuffered"), [(("prices",), ""), (("prices",), "1"), (("--help",), "")], ids=str)
+def test_output_that_cannot_be_written_is_an_error_without_a_traceback(
+    command: tuple[str, ...], unbuffered: str
+) -> None:
+    done = run_in_shell(">/dev/full", *command, PYTHONUNBUFFERED=unbuffered)
     assert done.returncode == 1
     assert done.stderr.startswith("copperplate: the output cannot be written: ")
     assert done.stderr.endswith("[output_failed]\n")
     assert len(done.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("redirections", "command", "code"),
+    [("2>/dev/full", ("purge", "--tier", "disk"), 2), (">/dev/full 2>&1", ("prices",), 1)],
+    ids=str,
+)
+def test_messages_that_cannot_be_written_do_not_change_the_exit_code(
+    redirections: str, command: tuple[str, ...], code: int
+) -> None:
+    assert run_in_shell(redirections, *command).returncode == code
 
 
 @pytest.mark.parametrize(

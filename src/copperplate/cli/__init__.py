@@ -17,24 +17,26 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from copperplate.cli.streams import StreamFile
+
 
 def main(argv: "Sequence[str] | None" = None) -> int:
     """Run one command; answers its exit code. Without arguments those of the process, which then ends with it."""
     from copperplate.cli.progress import Progress
+    from copperplate.cli.streams import open_streams
 
-    if argv is None:
-        _open_closed_streams()
+    output = open_streams() if argv is None else None
     with Progress("loading the program"):
         from copperplate.cli.commands import run
-    if argv is not None:
-        return run(argv)
-    return _run_once()
+    return run(argv) if output is None else _run_once(output)
 
 
-def _run_once() -> int:
+def _run_once(output: "StreamFile") -> int:
     from copperplate.cli.commands import run
-    from copperplate.cli.exit_codes import EXIT_FAILED, EXIT_INTERRUPTED
+    from copperplate.cli.exit_codes import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK
+    from copperplate.cli.streams import end_streams
 
+    is_written = True
     try:
         try:
             # Ignored it stays ignored, as for a shell's background job.
@@ -42,45 +44,15 @@ def _run_once() -> int:
                 signal.signal(signal.SIGINT, _interrupt)
             code = run(None)
         finally:
-            is_written = _flush()
+            is_written = end_streams(output)
             signal.signal(signal.SIGINT, signal.SIG_IGN)
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED
+    except SystemExit as ended:  # `--help`, `--version`, and what argparse refuses
+        if ended.code or is_written:
+            raise
+        code = EXIT_OK
     return code if is_written else code or EXIT_FAILED
-
-
-def _open_closed_streams() -> None:
-    """Have streams that were closed before the start (`>&-`) lead nowhere.
-
-    Python has None for them, and the next file or connection to be opened would get their number.
-    """
-    import os
-
-    for number, name in enumerate(("stdin", "stdout", "stderr")):
-        if getattr(sys, name) is not None:
-            continue
-        opened = os.open(os.devnull, os.O_RDWR)
-        # Numbers are given from the lowest on: it is the stream's own, unless something else has that by now.
-        os.set_inheritable(opened, opened == number)
-        setattr(sys, name, os.fdopen(opened, "w" if number else "r"))
-
-
-def _flush() -> bool:
-    """Write what was printed; answers whether that did not fail.
-
-    Where its reader has gone, it goes nowhere: the interpreter would complain at its end.
-    """
-    import os
-
-    try:
-        sys.stdout.flush()
-    except OSError as error:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        if isinstance(error, BrokenPipeError):
-            return True
-        print(f"copperplate: the output cannot be written: {error.strerror} [output_failed]", file=sys.stderr)
-        return False
-    return True
 
 
 def _interrupt(_number: int, _frame: object) -> None:
