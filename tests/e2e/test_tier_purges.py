@@ -57,3 +57,10 @@ def test_three_seconds_after_a_purge_of_memory_no_process_answers_from_it(folder
         cdn = server.run("purge", "--tier", "cdn", "--all", "--yes")
         assert cdn.returncode == 1
         assert "No CDN was told, as none is set" in cdn.stderr
+        unknown = server.run("purge", "--tier", "cdn", "--key", "0" * 64, "--yes")
+        assert unknown.returncode == 1
+        assert "No CDN was told, as none is set" in unknown.stderr
+        assert "nothing is known of this key, and nothing was removed" in unknown.stderr
+        nothing = server.run("purge", "--tier", "cdn", "--prompt", "nobody's", "--yes")
+        assert nothing.returncode == 0
+        assert "CDN" not in nothing.stderr

@@ -76,21 +76,35 @@ def test_a_purge_of_redis_that_is_not_set_here_says_so(deployment: dict[str, str
     assert "Redis was not reached, REDIS_URL is not set here" in done.stderr
 
 
+NOTHING = "nothing is known of this key, and nothing was removed"
+
+
 @pytest.mark.parametrize(
     ("tier", "said"),
     [
-        ("memory", "nothing is known of this key; copies of it in memory are dropped all the same"),
-        ("redis", "nothing is known of this key; copies of it in redis are dropped all the same"),
-        ("cdn", "nothing is known of this key; copies of it in cdn are dropped all the same"),
-        ("storage", "nothing is known of this key, and nothing was removed"),
+        ("memory", "nothing is known of this key; copies of it in memory are declared wrong all the same"),
+        ("redis", NOTHING),  # it is not reached
+        ("cdn", "nothing is known of this key; copies of it in cdn are declared wrong all the same"),
+        ("storage", NOTHING),
     ],
 )
 def test_of_an_unknown_key_every_tier_says_what_was_done(deployment: dict[str, str], tier: str, said: str) -> None:
     asked = ("purge", "--tier", tier, "--key", UNKNOWN)
-    assert said in run(*asked, "--yes", **deployment).stderr
+    done = run(*asked, "--yes", **deployment)
+    assert done.returncode == 0
+    assert said in done.stderr
+    assert ("Redis was not reached" in done.stderr) == (tier == "redis")
+    assert (NOT_FROM_HERE in done.stderr) == (tier == "cdn")
     counted = run(*asked, "--dry-run", **deployment).stderr
-    assert "nothing is known of this key" in counted
-    assert "dropped" not in counted
+    assert NOTHING in counted
+    assert "wrong" not in counted
+
+
+def test_where_nothing_meets_the_condition_nothing_is_said_of_what_would_be_dropped(deployment: dict[str, str]) -> None:
+    tiers = ("--tier", "memory", "--tier", "redis", "--tier", "cdn")
+    done = run("purge", *tiers, "--prompt", "nobody's", "--yes", **deployment)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "cdn keys=0 objects=0" in done.stdout
 
 
 def test_consent_to_dropping_copies_speaks_of_copies(deployment: dict[str, str]) -> None:

@@ -26,7 +26,7 @@ async def tell_cdns(settings: Settings, ledger: CdnOutbox, stores: Mapping[str, 
 
 
 def say_of_untold(settings: Settings) -> bool:
-    """Say which CDN was not told from here, and who tells it; answers whether somebody may.
+    """Say which CDN was not told from here, and who tells it; answers whether somebody may tell it.
 
     `settings` are those given: without the local database, which nobody else has.
     """

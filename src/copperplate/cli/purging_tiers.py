@@ -43,16 +43,16 @@ def run_purge_of_tiers(settings: Settings, arguments: argparse.Namespace, condit
         with_children=arguments.with_children,
     )
     is_in_cdns = not asked.tiers.isdisjoint(_IN_CDNS)
-    is_known: bool | None = None  # asked once, before anything is removed
+    is_found = True
 
     async def run(opened: Settings, *, is_dry_run: bool) -> tuple[dict[str, Any], CdnReport | None]:
-        nonlocal is_known
+        nonlocal is_found
         async with open_backend(opened) as (ledger, stores):
-            is_known = await _is_known(ledger, condition) if is_known is None else is_known
+            is_found = await _is_found(ledger, condition)  # before anything is removed
             async with _open_redis(opened, ledger, asked) as redis:
                 figures = await purge_tiers(ledger, asked, is_dry_run=is_dry_run, stores=stores, redis=redis)
-            is_told = is_in_cdns and not is_dry_run
-            return figures, await tell_cdns(opened, ledger, stores) if is_told else None
+            tells = is_in_cdns and not is_dry_run
+            return figures, await tell_cdns(opened, ledger, stores) if tells else None
 
     with with_database(settings) as opened:
         if not arguments.dry_run and not arguments.yes:
@@ -61,41 +61,53 @@ def run_purge_of_tiers(settings: Settings, arguments: argparse.Namespace, condit
             if not consent.is_given(arguments, "; ".join(_losses(found)), verb=verb):
                 return EXIT_FAILED
         figures, report = asyncio.run(run(opened, is_dry_run=arguments.dry_run))
-        _show(figures, arguments)
-        _say_of_redis(opened, asked, is_dry_run=arguments.dry_run)
+        _show(figures, as_json=arguments.json)
     if is_in_cdns and not arguments.dry_run:
         say_of_cdns(report)
-    is_told = arguments.dry_run or Tier.CDN not in asked.tiers or say_of_untold(settings)
     if figures.get("storage", {}).get("pinned"):
         say("pinned pictures are left: --with-pinned means them, too")
-    if not is_known:
-        _say_of_unknown_key(asked, is_dry_run=arguments.dry_run)
-    return EXIT_OK if is_told or asked.tiers != {Tier.CDN} else EXIT_FAILED
+    # Of a key copies are declared wrong even if the ledger has forgotten it.
+    is_declared = not arguments.dry_run and (is_found or (condition is not None and condition.key is not None))
+    reached = _say_what_is_reached(settings, asked.tiers, as_json=arguments.json) if is_declared else frozenset[Tier]()
+    if not is_found and condition is not None and condition == Condition(key=condition.key):
+        _say_of_unknown_key(reached)
+    return EXIT_FAILED if is_declared and asked.tiers == {Tier.CDN} and not reached else EXIT_OK
 
 
-async def _is_known(ledger: Maintenance, condition: Condition | None) -> bool:
-    """Whether the ledger has a picture of the key, where nothing but a key is asked for."""
-    if condition is None or condition != Condition(key=condition.key):
+async def _is_found(ledger: Maintenance, condition: Condition | None) -> bool:
+    """Whether a picture of the ledger meets the condition."""
+    if condition is None:
         return True
     return bool((await ledger.purge(condition, 1, is_dry_run=True, with_pinned=True)).generations)
 
 
-def _say_of_unknown_key(asked: TierPurge, *, is_dry_run: bool) -> None:
-    """Tiers may have copies of what the ledger has forgotten; storage has none."""
-    near = [tier for tier in PURGED_TIERS if tier != Tier.STORAGE.value and Tier(tier) in asked.tiers]
-    if is_dry_run or not near:
-        say(OF_AN_UNKNOWN_KEY)
-    else:
-        tiers = ", ".join(near)
-        say(f"nothing is known of this key; copies of it in {tiers} are dropped all the same. {WHERE_KEYS_ARE}")
+def _say_what_is_reached(settings: Settings, tiers: frozenset[Tier], *, as_json: bool) -> frozenset[Tier]:
+    """Say what becomes of copies that were declared wrong; answers in which tiers somebody drops them.
 
-
-def _say_of_redis(settings: Settings, asked: TierPurge, *, is_dry_run: bool) -> None:
-    if Tier.REDIS in asked.tiers and settings.redis_url is None and not is_dry_run:
+    `settings` are those given: without the local database.
+    """
+    reached = set(tiers)
+    if not as_json and not tiers.isdisjoint({Tier.MEMORY, Tier.DISK}):
+        say("processes drop what they have in memory and on disk within 3 seconds, or before they answer any of it")
+    if Tier.REDIS in tiers and settings.redis_url is None:
+        reached.remove(Tier.REDIS)
         say(
             "Redis was not reached, REDIS_URL is not set here: its copies are wrong for every process, and end by "
             "themselves."
         )
+    if Tier.CDN in tiers and not say_of_untold(settings):
+        reached.remove(Tier.CDN)
+    return frozenset(reached)
+
+
+def _say_of_unknown_key(reached: frozenset[Tier]) -> None:
+    """Tiers may have copies of what the ledger has forgotten; storage has none."""
+    near = [tier for tier in PURGED_TIERS if tier != Tier.STORAGE.value and Tier(tier) in reached]
+    if near:
+        tiers = ", ".join(near)
+        say(f"nothing is known of this key; copies of it in {tiers} are declared wrong all the same. {WHERE_KEYS_ARE}")
+    else:
+        say(OF_AN_UNKNOWN_KEY)
 
 
 def _open_redis(settings: Settings, ledger: Feed, asked: TierPurge) -> AbstractAsyncContextManager[SharedCopies | None]:
@@ -125,13 +137,11 @@ def _when(figures: Mapping[str, Any]) -> str:
     return f", as reported from {figures['places']:,} places {figures['reported_seconds_ago']:.0f} s ago"
 
 
-def _show(figures: dict[str, Any], arguments: argparse.Namespace) -> None:
-    if arguments.json:
+def _show(figures: dict[str, Any], *, as_json: bool) -> None:
+    if as_json:
         show(figures, as_json=True)
         return
     for tier, values in figures.items():
         known = {name: value for name, value in values.items() if name != "tree" and value is not None}
         most = ("at most",) if tier in ("memory", "disk") else ()
         print(tier, *most, *(f"{name}={value}" for name, value in known.items()))
-    if not arguments.dry_run and not {"memory", "disk"}.isdisjoint(figures):
-        say("processes drop what they have in memory and on disk within 3 seconds, or before they answer any of it")
