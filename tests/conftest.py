@@ -7,6 +7,9 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import httpx
+
+from copperplate.adapters.certificates import authorities
 from tests.support.real_storage import is_named
 from tests.support.recordings import RECORDINGS
 
@@ -33,6 +36,13 @@ pytest_plugins = [
 ]
 
 TESTS = Path(__file__).parent
+# Clients of tests, which are many, read the authorities once as well.
+_make_context = httpx.create_ssl_context
+httpx._transports.default.create_ssl_context = (  # type: ignore[attr-defined]
+    lambda verify=True, cert=None, trust_env=True: (
+        authorities() if verify is True and cert is None and trust_env else _make_context(verify, cert, trust_env)
+    )
+)
 # Until the tests are collected hardly anything is garbage; see pytest_collection_finish.
 gc.disable()
 # Tests start hundreds of processes, and each would compile everything it imports.

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Final, Self
 
 import httpx
 
+from copperplate.adapters.certificates import authorities
 from copperplate.errors import CdnUnavailable, Misconfigured
 from copperplate.ports.cdns import CdnScope
 from copperplate.recipes.objects import ALL_TAG, tag_of
@@ -27,7 +28,7 @@ class VercelCdn:
     def __init__(self, api_url: str, *, token: str, project_id: str, team_id: str | None = None) -> None:
         self._params = {"projectIdOrName": project_id} | ({"teamId": team_id} if team_id else {})
         headers = {"Authorization": f"Bearer {token}"}
-        self._client = httpx.AsyncClient(base_url=api_url, headers=headers, timeout=SECONDS)
+        self._client = httpx.AsyncClient(base_url=api_url, headers=headers, verify=authorities(), timeout=SECONDS)
 
     async def __aenter__(self) -> Self:
         return self

@@ -14,6 +14,7 @@ import httpx
 from fal_client import AsyncRequestHandle, Completed, FalClientHTTPError
 
 from copperplate.adapters.bounded_stream import PLAIN, Unreadable
+from copperplate.adapters.certificates import authorities
 from copperplate.adapters.fal.addresses import Addresses
 from copperplate.adapters.fal.counted import count
 from copperplate.adapters.fal.faults import no_answer, refused_submit
@@ -77,7 +78,7 @@ class Queue:
         self._seconds = seconds
         self._poll_first_seconds = poll_first_seconds
         self._addresses = Addresses(queue_url=url, result_hosts=result_hosts)
-        tls = httpx.create_ssl_context()  # costs 20 ms each time, so both clients share it
+        tls = authorities()
         self._files = Files(self._addresses, tls, seconds=min(seconds, FILE_SECONDS))
         self._units: OrderedDict[str, int] = OrderedDict()
         self._http = httpx.AsyncClient(

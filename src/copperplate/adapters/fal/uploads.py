@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 import httpx
 
 from copperplate.adapters.bounded_stream import PLAIN, Unreadable
+from copperplate.adapters.certificates import authorities
 from copperplate.adapters.fal.addresses import Addresses
 from copperplate.adapters.fal.counted import count
 from copperplate.adapters.fal.faults import read_json, refused_upload
@@ -46,7 +47,10 @@ class Uploads:
         self._lifecycle = {"X-Fal-Object-Lifecycle": keep, "X-Fal-Object-Lifecycle-Preference": keep}
         self._token: tuple[dict[str, Any], datetime] | None = None
         self._http = httpx.AsyncClient(
-            headers=PLAIN, timeout=httpx.Timeout(seconds, connect=5), event_hooks={"response": [count]}
+            headers=PLAIN,
+            verify=authorities(),
+            timeout=httpx.Timeout(seconds, connect=5),
+            event_hooks={"response": [count]},
         )
 
     async def put(self, picture: CleanPicture) -> str:

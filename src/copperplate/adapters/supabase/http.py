@@ -8,6 +8,8 @@ import aiohttp
 import httpx
 from httpx_aiohttp import HttpxAiohttpClient
 
+from copperplate.adapters.certificates import authorities
+
 CONNECT_SECONDS: Final = 2.0
 # Between two reads; each adapter bounds its calls as a whole.
 READ_SECONDS: Final = 20.0
@@ -26,6 +28,7 @@ def make_client() -> httpx.AsyncClient:
     (docs/adr/0015-postgrest-over-aiohttp.md).
     """
     return HttpxAiohttpClient(
+        verify=authorities(),
         timeout=httpx.Timeout(READ_SECONDS, connect=CONNECT_SECONDS),
         limits=httpx.Limits(max_connections=MAX_CONNECTIONS, keepalive_expiry=KEEPALIVE_SECONDS),
     )

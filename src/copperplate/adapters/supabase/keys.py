@@ -100,8 +100,10 @@ class SigningKeys:
     async def _fetch(self) -> bytes:
         import httpx
 
+        from copperplate.adapters.certificates import authorities
+
         if self._client is None:
-            self._client = httpx.AsyncClient(timeout=FETCH_SECONDS)
+            self._client = httpx.AsyncClient(verify=authorities(), timeout=FETCH_SECONDS)
         try:
             async with (
                 asyncio.timeout(FETCH_SECONDS),
