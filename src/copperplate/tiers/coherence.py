@@ -116,13 +116,8 @@ class Coherence:
 
     def is_stale_at(self, monotonic: float) -> bool:
         """Whether it is known that the ledger does not answer, and copies may be served all the same."""
-        if not self._has_failed or self._is_broken:
-            return False
         now = _Moment(monotonic, self._clock.now())
-        return (
-            _seconds_between(self._beat, now) <= STANDSTILL_SECONDS
-            and _seconds_between(self._read_at, now) <= self._stale_seconds
-        )
+        return self._is_away_at(now) and self._may_be_stale_at(now)
 
     def begin_fill(self) -> Fill | None:
         """How far was read by now; None before the first read."""
@@ -166,13 +161,13 @@ class Coherence:
             return Trust.FRESH
         if self._known.cursor is None:
             return Trust.NONE
-        if not self._is_away and not self._is_closed:
+        if not self._is_away_at(self._now()) and not self._is_closed:
             if self._overdue is None:
                 self._overdue = self._spawn(self._read_overdue())
             await asyncio.wait((self._overdue,))
             if self.is_fresh:
                 return Trust.FRESH
-        return Trust.STALE if self._may_be_stale else Trust.NONE
+        return Trust.STALE if self._may_be_stale_at(self._now()) else Trust.NONE
 
     async def close(self) -> None:
         """Read no more. What a request waits for ends at once."""
@@ -183,14 +178,12 @@ class Coherence:
         if tasks:
             await asyncio.wait(tasks)
 
-    @property
-    def _is_away(self) -> bool:
+    def _is_away_at(self, now: _Moment) -> bool:
         """Whether the ledger is known not to answer: it is asked meanwhile, and nobody waits for that."""
-        return self._has_failed and self._seconds_since(self._beat) <= STANDSTILL_SECONDS
+        return self._has_failed and _seconds_between(self._beat, now) <= STANDSTILL_SECONDS
 
-    @property
-    def _may_be_stale(self) -> bool:
-        return not self._is_broken and self._seconds_since(self._read_at) <= self._stale_seconds
+    def _may_be_stale_at(self, now: _Moment) -> bool:
+        return not self._is_broken and _seconds_between(self._read_at, now) <= self._stale_seconds
 
     def _now(self) -> _Moment:
         return _Moment(self._clock.monotonic(), self._clock.now())
